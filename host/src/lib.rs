@@ -1,0 +1,1 @@
+//! Trains large neural networks by divide and conquer: Deep Incubation (Ni et al., ICCV 2023).
