@@ -1,0 +1,1 @@
+//! An allocator that keeps large blocks instead of returning them to the system.

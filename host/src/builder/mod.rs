@@ -1,0 +1,1 @@
+//! Builds plugins from source into components.

@@ -1,0 +1,1 @@
+//! Fused operations that replace compositions of the tensor library.

@@ -1,0 +1,1 @@
+//! The network: stages, hybrids, costs, and weights.

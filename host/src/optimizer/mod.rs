@@ -1,0 +1,1 @@
+//! AdamW with decay groups, clipping, and accumulation.

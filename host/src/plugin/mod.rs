@@ -1,0 +1,1 @@
+//! Strategy plugins: loading, checking, and calling WebAssembly components.

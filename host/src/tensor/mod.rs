@@ -1,0 +1,1 @@
+//! Tensors without a compile-time rank: the operations that loss hooks compose.
