@@ -148,7 +148,12 @@ mod tests {
     fn a_damaged_record_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = Manifest::path(folder.path());
-        assert!(Manifest::load(folder.path()).unwrap_err().to_string().contains("manifest.toml"));
+        assert!(
+            Manifest::load(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("manifest.toml")
+        );
         write_whole(&path, b"[toolchain]\ncompiler = 3\n").unwrap();
         let error = Manifest::load(folder.path()).unwrap_err();
         assert!(matches!(error, BuildError::Manifest { .. }), "{error}");
