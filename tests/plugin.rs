@@ -1,7 +1,8 @@
 //! The sandbox with real components: what ships, and what misbehaves in every way.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use burn::nn::LinearConfig;
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -24,8 +25,13 @@ const CONTEXT: Context = Context {
 const PICTURES: usize = 8;
 const CLASSES: usize = 5;
 
-fn host() -> PluginHost {
-    PluginHost::new(None).unwrap()
+/// One sandbox for all tests, which compiles every component once.
+fn host() -> &'static PluginHost {
+    static HOST: LazyLock<PluginHost> = LazyLock::new(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache");
+        PluginHost::new(Some(&cache)).unwrap()
+    });
+    &HOST
 }
 
 /// A component that misbehaves.
