@@ -282,6 +282,77 @@ fn logarithms_are_stable_and_their_gradients_too() {
     }
 }
 
+/// Central differences say nothing about the value itself.
+#[test]
+fn elementwise_values() {
+    let column = [0.5_f32, -1.5];
+    let row = [2.0_f32, -0.25, 4.0];
+    type Pair = (
+        for<'a> fn(&'a AnyTensor) -> Operation<'a>,
+        fn(f32, f32) -> f32,
+    );
+    let pairs: [Pair; 4] = [
+        (|other| Operation::Add(other), |left, right| left + right),
+        (|other| Operation::Sub(other), |left, right| left - right),
+        (|other| Operation::Mul(other), |left, right| left * right),
+        (|other| Operation::Div(other), |left, right| left / right),
+    ];
+    let positive = [0.3_f32, 1.0, 2.5];
+    let singles: [(Operation<'static>, fn(f32) -> f32); 9] = [
+        (
+            Operation::Affine {
+                scale: -2.0,
+                shift: 0.5,
+            },
+            |value| -2.0 * value + 0.5,
+        ),
+        (Operation::Powf(2.5), |value| value.powf(2.5)),
+        (Operation::Powf(-1.0), f32::recip),
+        (Operation::Powf(0.0), |_| 1.0),
+        (Operation::Exp, f32::exp),
+        (Operation::Log, f32::ln),
+        (
+            Operation::Clamp {
+                minimum: 0.5,
+                maximum: 2.0,
+            },
+            |value| value.clamp(0.5, 2.0),
+        ),
+        (Operation::LogSigmoid, |value| -(-value).exp().ln_1p()),
+        (Operation::LogSoftmax(0), |value| {
+            value - (0.3_f32.exp() + 1.0_f32.exp() + 2.5_f32.exp()).ln()
+        }),
+    ];
+    let close = |found: Vec<f32>, expected: Vec<f32>| {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    };
+    for device in [plain(), recording()] {
+        let (left, right) = (
+            tensor(&column, &[2, 1], &device),
+            tensor(&row, &[3], &device),
+        );
+        for (build, native) in pairs {
+            let found = left.apply(build(&right)).unwrap();
+            assert_eq!(found.shape(), [2, 3]);
+            let expected = column
+                .iter()
+                .flat_map(|&left| row.iter().map(move |&right| native(left, right)))
+                .collect();
+            close(found.read().unwrap(), expected);
+        }
+        let input = tensor(&positive, &[3], &device);
+        for (operation, native) in &singles {
+            let found = input.apply(operation.clone()).unwrap();
+            close(found.read().unwrap(), positive.map(native).to_vec());
+        }
+        let absolute = left.apply(Operation::Abs).unwrap();
+        close(absolute.read().unwrap(), vec![0.5, 1.5]);
+    }
+}
+
 #[test]
 fn values_and_shapes() {
     for device in [plain(), recording()] {
