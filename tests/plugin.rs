@@ -932,7 +932,7 @@ fn a_loss_can_be_computed_without_differentiation() {
     let mut hook = loss_hook("cross-entropy", &[]);
     let recorded = hook.compute(&STEP, inputs(&logits, &ids)).unwrap();
     let plain = hook
-        .compute(&STEP, inputs(&logits.clone().inner(), &ids.inner()))
+        .compute(&STEP, inputs(&logits.inner(), &ids.inner()))
         .unwrap();
     assert_eq!(plain.read().unwrap(), recorded.read().unwrap());
     let sum = recorded.apply(Operation::Sum(&[])).unwrap();

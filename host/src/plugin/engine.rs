@@ -370,7 +370,7 @@ fn describe(
             .call(Hook::Describe, None, |store, exports| {
                 exports.call_describe(store)
             })
-            .map_err(|stop| stop.kind)?;
+            .map_err(|stop| *stop.kind)?;
         Description::from_contract(info).map_err(|reason| PluginErrorKind::Description { reason })
     };
     let in_hook = |kind| PluginError::in_hook(identity, Hook::Describe, kind);

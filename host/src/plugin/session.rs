@@ -153,13 +153,16 @@ impl<E: Exports> Live<E> {
         store.data_mut().end();
         self.statistics.calls += 1;
         self.statistics.fuel += self.limits.fuel.saturating_sub(fuel_left);
-        result.map_err(|kind| Stop { kind, breach })
+        result.map_err(|kind| Stop {
+            kind: Box::new(kind),
+            breach,
+        })
     }
 }
 
 /// Why a call did not return.
 pub(super) struct Stop {
-    pub(super) kind: PluginErrorKind,
+    pub(super) kind: Box<PluginErrorKind>,
     breach: Option<Breach>,
 }
 
@@ -244,7 +247,7 @@ impl<E: Configurable> Session<E> {
             Err(stop) => {
                 self.retire();
                 // A plugin that does not expect an operation to be refused crashes soon after it.
-                let kind = match (stop.kind, stop.breach) {
+                let kind = match (*stop.kind, stop.breach) {
                     (PluginErrorKind::Trap { .. }, Some(breach)) => PluginErrorKind::Limit(breach),
                     (kind, _) => kind,
                 };

@@ -150,7 +150,7 @@ impl AnyTensor {
             }
             Operation::Powf(exponent) => {
                 self.require(name, ElementType::Float)?;
-                if !(exponent.abs() <= EXPONENT_MAX) {
+                if exponent.is_nan() || exponent.abs() > EXPONENT_MAX {
                     return Err(argument(
                         name,
                         "exponent",
@@ -273,15 +273,8 @@ impl AnyTensor {
     /// # Errors
     ///
     /// As [`Self::prepare`].
-    pub fn apply(&self, operation: Operation<'_>) -> Result<AnyTensor, TensorError> {
-        // The lifetimes of the operation and of this tensor are independent for the caller.
-        fn run<'a>(
-            tensor: &'a AnyTensor,
-            operation: Operation<'a>,
-        ) -> Result<AnyTensor, TensorError> {
-            Ok(tensor.prepare(operation)?.run())
-        }
-        run(self, operation)
+    pub fn apply(&self, operation: Operation<'_>) -> Result<Self, TensorError> {
+        Ok(self.prepare(operation)?.run())
     }
 }
 

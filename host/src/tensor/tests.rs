@@ -297,8 +297,9 @@ fn elementwise_values() {
         (|other| Operation::Mul(other), |left, right| left * right),
         (|other| Operation::Div(other), |left, right| left / right),
     ];
+    type Single = (Operation<'static>, fn(f32) -> f32);
     let positive = [0.3_f32, 1.0, 2.5];
-    let singles: [(Operation<'static>, fn(f32) -> f32); 9] = [
+    let singles: [Single; 9] = [
         (
             Operation::Affine {
                 scale: -2.0,
