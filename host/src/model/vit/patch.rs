@@ -1,0 +1,59 @@
+//! The patch embedding: a convolution whose stride is its size, computed as a matrix product.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::linear;
+
+use super::config::VitConfig;
+use crate::model::initial::Initial;
+
+/// Pictures to tokens.
+#[derive(Module, Debug)]
+pub(super) struct PatchEmbedding {
+    proj: Projection,
+}
+
+/// The parameters of the convolution, as weight files have them.
+#[derive(Module, Debug)]
+struct Projection {
+    /// `[width, channels, patch, patch]`.
+    weight: Param<Tensor<4>>,
+    /// `[width]`.
+    bias: Param<Tensor<1>>,
+}
+
+impl PatchEmbedding {
+    /// Weight and bias uniform in ±1/√(values in a patch): a Vision Transformer leaves its
+    /// convolution at the framework's default.
+    pub(super) fn new(config: &VitConfig, initial: &Initial<'_>) -> Self {
+        let shape = [
+            config.width,
+            config.channels,
+            config.patch_size,
+            config.patch_size,
+        ];
+        let inputs = config.patch_values();
+        Self {
+            proj: Projection {
+                weight: initial.uniform("patch_embed.proj.weight", shape, inputs),
+                bias: initial.uniform("patch_embed.proj.bias", [config.width], inputs),
+            },
+        }
+    }
+
+    /// `[batch, channels, height, width]` to `[batch, patches, token width]`, row by row.
+    pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<3> {
+        let weight = self.proj.weight.val();
+        let [width, channels, patch, _] = weight.dims();
+        let [batch, _, height, image_width] = images.dims();
+        let (rows, columns) = (height / patch, image_width / patch);
+        let patches = images
+            .reshape([batch, channels, rows, patch, columns, patch])
+            .permute([0, 2, 4, 1, 3, 5])
+            .reshape([batch, rows * columns, channels * patch * patch]);
+        let weight = weight
+            .reshape([width, channels * patch * patch])
+            .transpose();
+        linear(patches, weight, Some(self.proj.bias.val()))
+    }
+}
