@@ -20,6 +20,9 @@ pub struct Chosen {
     pub name: String,
     /// Why it was taken, as a lowercase fragment.
     pub reason: String,
+    /// Whether reading a number makes training wait: true for a GPU, which works ahead of the
+    /// host.
+    pub waits_for_reads: bool,
 }
 
 /// Opens the device that `choice` stands for.
@@ -47,6 +50,7 @@ pub fn choose(choice: DeviceChoice, allow_software: bool) -> Result<Chosen, Devi
         device: device.autodiff(),
         name,
         reason,
+        waits_for_reads: index.is_some(),
     })
 }
 
