@@ -1,6 +1,6 @@
 //! Names of parameters: the path of fields, as timm writes it, without the family of a stage.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
 /// The path to the parameter that a visitor or mapper is at.
@@ -53,6 +53,8 @@ impl Path {
 /// A parameter without its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
+    /// What identifies it as long as the network lives, whatever its values.
+    pub id: ParamId,
     /// The name inside the module that was asked.
     pub name: String,
     /// The dimensions as they lie in memory.
@@ -77,6 +79,7 @@ pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.parameters.push(Parameter {
+                id: param.id,
                 name: self.path.name(),
                 shape: param.dims().to_vec(),
                 trained: param.is_require_grad(),

