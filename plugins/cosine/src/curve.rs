@@ -2,8 +2,11 @@
 //! warm-up of [`Timeline`].
 //!
 //! In cycle `i` of length `T_i = T_0 cycle_mul^i`, at time `t` since the start of the cycle, and
-//! with `b = base_rate cycle_decay^i`, the rate is
-//! `min_rate + (b - min_rate) (1 + cos(pi t^k / T_i^k)) / 2`; after the last cycle it is `min_rate`.
+//! with `d = cycle_decay^i`, the rate is
+//! `d (min_rate + (base_rate - min_rate) (1 + cos(pi t^k / T_i^k)) / 2)`; after the last cycle it is
+//! `min_rate`. That both ends of a cycle decay is how timm 0.3.2 does it, the version that Deep
+//! Incubation was trained with; later versions let only the base rate decay. The exponent `k` is
+//! from later versions.
 
 use std::f64::consts::PI;
 
@@ -57,7 +60,7 @@ impl Cosine {
             number(
                 "cycle_decay",
                 1.0,
-                "Base rate of a cycle relative to the one before",
+                "Rates of a cycle relative to those of the one before",
             ),
             number(
                 "k_decay",
@@ -152,9 +155,10 @@ impl Cosine {
     }
 
     fn within(&self, cycle: Cycle, base_rate: f64) -> f64 {
-        let base = base_rate * self.cycle_decay.powf(cycle.index);
+        let decay = self.cycle_decay.powf(cycle.index);
+        let (base, minimum) = (base_rate * decay, self.min_rate * decay);
         let angle = PI * cycle.time.powf(self.k_decay) / cycle.length.powf(self.k_decay);
-        self.min_rate + 0.5 * (base - self.min_rate) * (1.0 + angle.cos())
+        minimum + 0.5 * (base - minimum) * (1.0 + angle.cos())
     }
 }
 

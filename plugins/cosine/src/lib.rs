@@ -5,7 +5,7 @@ mod bindings;
 mod curve;
 
 use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::schedule::{self, Metric, Moment, Interval};
+use bindings::exports::incubate::plugin::schedule::{self, Interval, Metric, Moment};
 use curve::Cosine;
 use guest::timeline::{self, Per};
 use guest::{Configured, Fault, Setting, Settings, report_panics, restore_nothing};
