@@ -10,7 +10,7 @@ use crate::random::{Key, Seed};
 
 /// Which random changes training pictures get; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
     /// Black pixels around the picture, out of which a window of its size is cut at random; 0 is no
     /// cropping.

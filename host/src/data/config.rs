@@ -23,7 +23,7 @@ pub enum DataSet {
 
 /// Which pictures to use, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// The kind of the data set.
     pub set: DataSet,

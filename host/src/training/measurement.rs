@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use burn::module::AutodiffModule;
 use burn::tensor::{Device, Distribution, Tensor};
 
 use super::TrainError;
-use crate::model::{Architecture, DropPath};
+use crate::model::Architecture;
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -47,7 +46,7 @@ pub(super) fn measure(
     let mut blocks = Vec::with_capacity(depth);
     for index in 0..depth {
         let mut passes: Vec<f64> = (0..=PASSES)
-            .map(|_| network.time_stage(index, images.clone(), &plain))
+            .map(|_| network.stage_milliseconds(index, images.clone()))
             .skip(1)
             .collect();
         passes.sort_by(f64::total_cmp);

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use burn::module::AutodiffModule;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cost::PhaseCost;
