@@ -1,1 +1,5 @@
 //! Integration tests.
+
+#[cfg(feature = "wgpu")]
+mod gpu;
+mod tidy;
