@@ -54,6 +54,8 @@ pub enum Event {
         accuracy: f64,
         /// The learning rate.
         rate: f64,
+        /// The global norm of the gradients before clipping, when they are clipped.
+        gradient_norm: Option<f64>,
         /// Pictures per second since the unit began, evaluations not counted.
         pictures_per_second: f64,
     },

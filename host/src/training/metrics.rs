@@ -27,6 +27,8 @@ pub(super) struct Measured {
     pub(super) loss: f64,
     /// The share classified rightly.
     pub(super) accuracy: f64,
+    /// The global norm of the gradients before clipping, when they are clipped.
+    pub(super) gradient_norm: Option<f64>,
 }
 
 /// One update that waits.
@@ -36,6 +38,7 @@ struct Pending {
     update: u64,
     rate: f64,
     parts: Vec<Part>,
+    gradient_norm: Option<Tensor<1>>,
 }
 
 /// Updates whose numbers were not read yet.
@@ -52,7 +55,15 @@ impl PendingMetrics {
             update,
             rate,
             parts: Vec::new(),
+            gradient_norm: None,
         });
+    }
+
+    /// Adds the global norm of the gradients, one element, to the update that was begun last.
+    pub(super) fn set_gradient_norm(&mut self, norm: Tensor<1>) {
+        if let Some(update) = self.updates.last_mut() {
+            update.gradient_norm = Some(norm);
+        }
     }
 
     /// Adds a part to the update that was begun last. `loss` has one element; `logits` are
@@ -84,6 +95,13 @@ impl PendingMetrics {
         }
         let losses = Tensor::cat(parts.iter().map(|part| part.loss.clone()).collect(), 0);
         let correct = Tensor::cat(parts.iter().map(|part| part.correct.clone()).collect(), 0);
+        let norms: Vec<_> = updates.iter().filter_map(|update| update.gradient_norm.clone()).collect();
+        let norms = if norms.is_empty() {
+            Vec::new()
+        } else {
+            Tensor::cat(norms, 0).into_data().iter::<f64>().collect()
+        };
+        let mut norms = norms.into_iter();
         let mut losses = losses.into_data().iter::<f64>().collect::<Vec<_>>().into_iter();
         let mut correct = correct.into_data().iter::<i64>().collect::<Vec<_>>().into_iter();
         updates
@@ -101,6 +119,7 @@ impl PendingMetrics {
                     rate: update.rate,
                     loss: loss / pictures as f64,
                     accuracy: right as f64 / pictures as f64,
+                    gradient_norm: update.gradient_norm.and_then(|_| norms.next()),
                 }
             })
             .collect()

@@ -13,7 +13,7 @@ use crate::data::{Batch, Dataset, Loader, Part};
 use crate::event::{Event, Observer};
 use crate::experiment::PhaseConfig;
 use crate::model::{DropPath, Forward, Network};
-use crate::optimizer::{Decay, Optimizer, OptimizerConfig};
+use crate::optimizer::{AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped};
 use crate::phase::Phase;
 use crate::plugin::{
     Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo, Stepping,
@@ -63,7 +63,7 @@ struct State<'a> {
     loss: LossHook,
     pending: PendingMetrics,
     /// The rate of every group; fixed for an epoch when the schedule steps by epochs.
-    rates: Vec<f64>,
+    rates: [f64; ParameterGroup::ALL.len()],
     /// The update that is under way, from 0.
     update: u64,
     epoch: u32,
@@ -86,12 +86,12 @@ impl PhaseTraining<'_> {
         let schedule = &self.plugins.schedule;
         let loss = &self.plugins.loss;
         let mut state = State {
-            optimizer: Optimizer::new(&self.optimizer_config(), &network),
+            optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
             network,
             schedule: Schedule::new(&schedule.plugin, &schedule.settings, seed, self.phase).map_err(start)?,
             loss: LossHook::new(&loss.plugin, &loss.settings, seed, self.phase).map_err(start)?,
             pending: PendingMetrics::default(),
-            rates: Vec::new(),
+            rates: [0.0; ParameterGroup::ALL.len()],
             update: 0,
             epoch: 0,
             trained_for: Duration::ZERO,
@@ -142,22 +142,17 @@ impl PhaseTraining<'_> {
     }
 
     /// A plugin's failure with its place.
-    fn failed<'s>(&'s self, state: &State<'_>) -> impl Fn(PluginError) -> TrainError + use<'s> {
-        let place = self.place(state.epoch, state.update);
-        let this = self;
-        move |source| TrainError::PluginFailed {
-            place: Place {
-                unit: this.phase.to_string(),
-                ..place.clone()
-            },
+    fn failed(&self, state: &State<'_>, source: PluginError) -> TrainError {
+        TrainError::PluginFailed {
+            place: self.place(state.epoch, state.update),
             source,
         }
     }
 
     /// AdamW's settings; every phase leaves the embeddings undecayed, as the paper's recipe does
     /// outside of one phase.
-    fn optimizer_config(&self) -> OptimizerConfig {
-        OptimizerConfig {
+    fn optimizer_config(&self) -> AdamWConfig {
+        AdamWConfig {
             beta_1: self.config.betas[0],
             beta_2: self.config.betas[1],
             epsilon: self.config.epsilon,
@@ -176,8 +171,17 @@ impl PhaseTraining<'_> {
         for part in 0..parts {
             self.accumulate(state, batch, part * pictures, pictures, index)?;
         }
-        let network = state.network.clone();
-        state.network = state.optimizer.step(network, &state.rates);
+        let Stepped {
+            network,
+            gradient_norm,
+        } = state
+            .optimizer
+            .step(state.network.clone(), &state.rates)
+            .map_err(|source| self.not_connected(state, source))?;
+        state.network = network;
+        if let Some(norm) = gradient_norm {
+            state.pending.set_gradient_norm(norm);
+        }
         state.update += 1;
         Ok(())
     }
@@ -230,8 +234,9 @@ impl PhaseTraining<'_> {
             classes: self.dataset.classes.len() as u32,
             pictures: pictures as u32,
         };
-        let loss = state.loss.compute(&step, inputs).map_err(self.failed(state))?;
+        let loss = state.loss.compute(&step, inputs);
         self.pass_on_messages(state)?;
+        let loss = loss.map_err(|source| self.failed(state, source))?;
         let loss = loss.into_scalar_tensor().map_err(|source| TrainError::Loss {
             place: self.place(state.epoch, state.update),
             plugin: self.plugins.loss.plugin.label(),
@@ -239,15 +244,20 @@ impl PhaseTraining<'_> {
         })?;
         state.pending.add(loss.clone().inner(), logits, labels);
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
-        let gradients = (loss / self.config.accumulation as f64).backward();
+        let share = loss.div_scalar(self.config.accumulation as f64);
         state
             .optimizer
-            .accumulate(gradients, &state.network)
-            .map_err(|source| TrainError::NotConnected {
-                place: self.place(state.epoch, state.update),
-                plugin: self.plugins.loss.plugin.label(),
-                source,
-            })
+            .accumulate(&state.network, share)
+            .map_err(|source| self.not_connected(state, source))
+    }
+
+    /// The error for a loss that gives the trained weights no gradient.
+    fn not_connected(&self, state: &State<'_>, source: OptimizerError) -> TrainError {
+        TrainError::NotConnected {
+            place: self.place(state.epoch, state.update),
+            plugin: self.plugins.loss.plugin.label(),
+            source,
+        }
     }
 
     /// What the hook is given.
@@ -294,13 +304,11 @@ impl PhaseTraining<'_> {
             return Ok(());
         }
         let epoch = self.epoch_at(state, index);
-        let names = state.optimizer.group_names();
-        let mut rates = Vec::with_capacity(names.len());
-        for (position, name) in names.iter().enumerate() {
-            let moment = self.moment(state.update, epoch, name, position);
-            rates.push(state.schedule.rate(&moment).map_err(self.failed(state))?);
+        for (position, group) in ParameterGroup::ALL.into_iter().enumerate() {
+            let moment = self.moment(state.update, epoch, group.name(), position);
+            let rate = state.schedule.rate(&moment);
+            state.rates[position] = rate.map_err(|source| self.failed(state, source))?;
         }
-        state.rates = rates;
         self.pass_on_messages(state)
     }
 
@@ -331,6 +339,7 @@ impl PhaseTraining<'_> {
             rate,
             loss,
             accuracy,
+            gradient_norm,
         } in measured
         {
             if !loss.is_finite() {
@@ -348,6 +357,7 @@ impl PhaseTraining<'_> {
                 loss,
                 accuracy,
                 rate,
+                gradient_norm,
                 pictures_per_second,
             })?;
         }
@@ -362,7 +372,7 @@ impl PhaseTraining<'_> {
         state
             .schedule
             .observe(&moment, &[("loss", score.loss), ("accuracy", score.accuracy)])
-            .map_err(self.failed(state))?;
+            .map_err(|source| self.failed(state, source))?;
         self.pass_on_messages(state)?;
         state.observer.observe(&Event::Evaluated {
             unit: self.phase.to_string(),
