@@ -1,5 +1,7 @@
 //! Data sets and batches through the public interface: what is read, and how bad data is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
