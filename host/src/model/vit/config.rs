@@ -6,7 +6,7 @@ use crate::model::architecture::ModelError;
 
 /// The dimensions of a Vision Transformer.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct VitConfig {
     /// Height and width of a picture, in pixels.
     pub image_size: usize,
