@@ -6,11 +6,16 @@
 use burn::tensor::activation::{gelu as composed, log_softmax};
 use burn::tensor::{Device, Int, Tensor};
 use divan::Bencher;
+use incubate::allocator::LargeBlocks;
 use incubate::kernels::gelu::gelu;
 use incubate::model::{Architecture, DropPath, Network, VitConfig};
 use incubate::optimizer::{AdamWConfig, Group, Optimizer};
 use incubate::phase::Phase;
 use incubate::random::Seed;
+
+/// The allocator of the command.
+#[global_allocator]
+static ALLOCATOR: LargeBlocks = LargeBlocks::new();
 
 const BATCH: usize = 64;
 const CLASSES: usize = 10;
