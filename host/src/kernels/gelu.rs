@@ -4,16 +4,18 @@
 //! to 1e-5), and are the same bits whatever the number of threads and the instruction set: only
 //! additions, multiplications, one division and comparisons are used, none of them contracted.
 
+use std::marker::PhantomData;
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward as BackwardStep, Ops, OpsKind, unary};
 use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Bytes, DType, Tensor};
 use burn_flex::{FlexTensor, Layout};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values that one thread takes at a time; a tensor of fewer is not worth a second thread.
@@ -71,9 +73,7 @@ impl GeluOps for Flex {
         let input = input.to_contiguous();
         let values = input.storage::<f32>();
         let mut output = vec![0.0; values.len()];
-        in_chunks(&mut output, values, |output, &value| {
-            *output = value * normal(value).0;
-        });
+        in_chunks::<Forward>(&mut output, values);
         FlexTensor::new(
             Bytes::from_elems(output),
             Layout::contiguous(input.shape()),
@@ -95,14 +95,7 @@ impl GeluOps for Flex {
             gradient.to_contiguous()
         };
         // The gradient is used up, so it is overwritten; a copy is made only if it is shared.
-        in_chunks(
-            output.storage_mut::<f32>(),
-            input.storage::<f32>(),
-            |gradient, &value| {
-                let (distribution, exponential) = normal(value);
-                *gradient *= distribution + value * (DENSITY as f32 * exponential);
-            },
-        );
+        in_chunks::<Backward>(output.storage_mut::<f32>(), input.storage::<f32>());
         output
     }
 }
@@ -112,7 +105,7 @@ impl<B: GeluOps, C: CheckpointStrategy> GeluOps for Autodiff<B, C> {
         #[derive(Debug)]
         struct Gelu;
 
-        impl<B: GeluOps> Backward<B, 1> for Gelu {
+        impl<B: GeluOps> BackwardStep<B, 1> for Gelu {
             type State = FloatTensor<B>;
 
             fn backward(
@@ -146,15 +139,59 @@ fn whole(tensor: &FlexTensor) -> bool {
         && tensor.bytes().len() == tensor.layout().num_elements() * size_of::<f32>()
 }
 
-/// Applies `function` to all pairs, in threads if there are enough.
-fn in_chunks(output: &mut [f32], input: &[f32], function: impl Fn(&mut f32, &f32) + Sync) {
+/// Changes every value of a slice by the value of another at its place.
+trait Kernel {
+    fn apply(output: &mut f32, input: f32);
+}
+
+/// x·Φ(x), whatever was there.
+struct Forward;
+
+impl Kernel for Forward {
+    #[inline(always)]
+    fn apply(output: &mut f32, input: f32) {
+        *output = input * normal(input).0;
+    }
+}
+
+/// What is there, a gradient, times Φ(x) + x·φ(x).
+struct Backward;
+
+impl Kernel for Backward {
+    #[inline(always)]
+    fn apply(gradient: &mut f32, input: f32) {
+        let (distribution, exponential) = normal(input);
+        *gradient *= distribution + input * (DENSITY as f32 * exponential);
+    }
+}
+
+/// A loop that is compiled for each instruction set. All of it must be inlined to be: a function
+/// that is called from it would be compiled for the oldest one.
+struct Loop<'a, K> {
+    output: &'a mut [f32],
+    input: &'a [f32],
+    kernel: PhantomData<K>,
+}
+
+impl<K: Kernel> WithSimd for Loop<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (output, input) in self.output.iter_mut().zip(self.input) {
+            K::apply(output, *input);
+        }
+    }
+}
+
+/// Applies a kernel to all pairs, in threads if there are enough.
+fn in_chunks<K: Kernel>(output: &mut [f32], input: &[f32]) {
     let arch = Arch::new();
     let chunk = |output: &mut [f32], input: &[f32]| {
-        // Inside the dispatch the compiler may use all instructions that the machine has.
-        arch.dispatch(|| {
-            for (output, input) in output.iter_mut().zip(input) {
-                function(output, input);
-            }
+        arch.dispatch(Loop::<K> {
+            output,
+            input,
+            kernel: PhantomData,
         });
     };
     if output.len() <= CHUNK {

@@ -111,3 +111,72 @@ impl Masks {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drop_path(rate: f64, epoch: u64, samples: Vec<u64>) -> DropPath {
+        DropPath::new(rate, Seed(5), Phase::Module(1), epoch, samples)
+    }
+
+    /// The factors of the branches by block; empty where nothing is left out.
+    fn factors(drop_path: &DropPath, depth: usize) -> Vec<Vec<Vec<f32>>> {
+        drop_path
+            .masks(depth)
+            .into_iter()
+            .map(|masks| masks.map_or_else(Vec::new, |masks| masks.branches.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn rates_grow_linearly_over_the_network() {
+        // The target module of a hybrid [1, 3, 1, 1] has 0.02, 0.04, 0.06.
+        let expected = [0.0, 0.02, 0.04, 0.06, 0.08, 0.1];
+        for (found, expected) in DropPath::rates(0.1, 6).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12);
+        }
+        assert_eq!(DropPath::rates(0.1, 1), [0.0]);
+    }
+
+    #[test]
+    fn nothing_is_left_out_at_rate_zero() {
+        assert_eq!(DropPath::off().masks(3), [None, None, None]);
+        let masks = drop_path(0.5, 0, vec![1, 2]).masks(3);
+        assert_eq!(masks[0], None);
+        assert!(masks[1].is_some());
+    }
+
+    #[test]
+    fn a_sample_keeps_its_masks_wherever_it_stands() {
+        let one = factors(&drop_path(0.5, 3, vec![4, 9, 2]), 4);
+        let other = factors(&drop_path(0.5, 3, vec![2, 4]), 4);
+        for (one, other) in one.iter().zip(&other).skip(1) {
+            for (one, other) in one.iter().zip(other) {
+                assert_eq!([one[2], one[0]], other[..]);
+            }
+        }
+        assert_ne!(
+            factors(&drop_path(0.5, 3, (0..64).collect()), 4),
+            factors(&drop_path(0.5, 4, (0..64).collect()), 4)
+        );
+    }
+
+    #[test]
+    fn branches_are_independent_and_keep_their_mean() {
+        let factors = factors(&drop_path(0.4, 0, (0..4000).collect()), 3);
+        // Block 1 has rate 0.2, block 2 has 0.4.
+        for (block, rate) in [(1, 0.2_f64), (2, 0.4)] {
+            let [first, second] = [0, 1].map(|branch| &factors[block][branch]);
+            for branch in [first, second] {
+                let mean = branch.iter().sum::<f32>() / 4000.0;
+                assert!((mean - 1.0).abs() < 0.06, "{mean}");
+                let keep = (1.0 / (1.0 - rate)) as f32;
+                assert!(branch.iter().all(|factor| [0.0, keep].contains(factor)));
+            }
+            let pairs = first.iter().zip(second);
+            let both = pairs.filter(|pair| *pair == (&0.0, &0.0)).count();
+            assert!((both as f64 / 4000.0 - rate * rate).abs() < 0.03, "{both}");
+        }
+    }
+}

@@ -22,3 +22,6 @@ pub use weights::{
     WeightsError, load_network, load_stage, metadata_of, network_to_safetensors,
     stage_to_safetensors,
 };
+
+#[cfg(test)]
+mod tests;

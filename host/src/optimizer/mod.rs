@@ -5,3 +5,6 @@ mod groups;
 
 pub use adamw::{AdamWConfig, Optimizer, OptimizerError, Stepped};
 pub use groups::{Decay, Group};
+
+#[cfg(test)]
+mod tests;

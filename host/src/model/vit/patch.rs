@@ -57,3 +57,43 @@ impl PatchEmbedding {
         linear(patches, weight, Some(self.proj.bias.val()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::module::conv2d;
+    use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{Device, Int};
+
+    use super::*;
+    use crate::model::Architecture;
+    use crate::phase::Phase;
+    use crate::random::Seed;
+
+    #[test]
+    fn it_is_the_convolution() {
+        let Some(Architecture::Vit(preset)) = Architecture::preset("deit-tiny-32") else {
+            panic!("there is such a preset");
+        };
+        let config = VitConfig {
+            image_size: 12,
+            width: 6,
+            ..preset
+        };
+        let device = Device::flex();
+        let initial = Initial::new(Seed(1), Phase::Meta, String::new(), &device);
+        let embedding = PatchEmbedding::new(&config, &initial);
+        let images = Tensor::<1, Int>::arange(0..2 * 3 * 12 * 12, &device)
+            .float()
+            .sin()
+            .reshape([2, 3, 12, 12]);
+        let convolution = conv2d(
+            images.clone(),
+            embedding.proj.weight.val(),
+            Some(embedding.proj.bias.val()),
+            ConvOptions::new([4, 4], [0, 0], [1, 1], 1),
+        );
+        let expected = convolution.reshape([2, 6, 9]).swap_dims(1, 2);
+        let error = (embedding.forward(images) - expected).abs().max();
+        assert!(error.into_scalar::<f32>() < 1e-5);
+    }
+}
