@@ -105,9 +105,8 @@ fn a_loss_that_cannot_be_used_stops_the_run_with_its_place() {
     let folder = tempdir().unwrap();
     let run = |fault: &str| {
         let plugin = format!("loss.plugin={}", faulty("faulty-loss"));
-        let grants = "loss.grants=[\"read-back\"]";
         let assignment = format!("loss.parameters.fault={fault}");
-        tiny(&folder.path().join(fault), &[&plugin, grants, &assignment])
+        tiny(&folder.path().join(fault), &[&plugin, &assignment])
     };
     let place = "unit `meta`, epoch 0, update 0";
     run("not-scalar").failed(11, &[place, "faulty-loss", "one element"]);
@@ -129,10 +128,9 @@ fn plugins_that_do_not_fit_are_refused_before_anything_runs() {
     refused("loss.plugin=cosine".into(), &["cosine", "lr-schedule", "loss-hook"]);
     refused("loss.plugin=cros-entropy".into(), &["cros-entropy", "cross-entropy"]);
     refused("loss.plugin=./no/such.wasm".into(), &["no/such.wasm"]);
-    refused(format!("loss.plugin={}", faulty("other-contract")), &["0.2.0", "0.1.0"]);
-    refused(format!("loss.plugin={}", faulty("ungranted-import")), &["import"]);
-    let plugin = format!("loss.plugin={}", faulty("faulty-loss"));
-    refused(plugin, &["read-back", "grants"]);
+    refused(format!("loss.plugin={}", faulty("faulty-next-contract")), &["0.2.0", "0.1.0"]);
+    refused(format!("loss.plugin={}", faulty("faulty-ungranted")), &["wasi:clocks/wall-clock"]);
+    refused(format!("loss.plugin={}", faulty("faulty-read-back")), &["grants = [\"read-back\"]"]);
     let text = folder.path().join("text.wasm");
     fs::write(&text, "not wasm").unwrap();
     refused(format!("loss.plugin={}", text.display()), &["text.wasm", "component"]);

@@ -73,5 +73,5 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         .into_iter()
         .map(|setting| vec![format!("{} = {}", setting.key, setting.value), setting.source.to_string()])
         .collect();
-    print(&table::table(&["setting", "from"], &rows))
+    print(&table::text(&["setting", "from"], &rows))
 }

@@ -1,8 +1,18 @@
-//! Tables in plain text: the first column to the left, numbers to the right.
+//! Tables in plain text.
 
-/// Lays out rows under a heading, two spaces between columns. Every row has as many cells as the
-/// heading.
+/// Lays out rows of a name and numbers: the first column to the left, the others to the right. Every
+/// row has as many cells as the heading.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    layout(heading, rows, |column| column > 0)
+}
+
+/// Lays out rows of words, all to the left.
+pub(super) fn text(heading: &[&str], rows: &[Vec<String>]) -> String {
+    layout(heading, rows, |_| false)
+}
+
+/// Lays out rows under a heading, two spaces between columns.
+fn layout(heading: &[&str], rows: &[Vec<String>], to_the_right: impl Fn(usize) -> bool) -> String {
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))
@@ -15,11 +25,16 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut line = String::new();
         for (column, (cell, width)) in cells.zip(&widths).enumerate() {
-            if column == 0 {
-                line.push_str(&format!("{cell:<width$}"));
-            } else {
-                line.push_str(&format!("  {cell:>width$}"));
+            if column > 0 {
+                line.push_str("  ");
             }
+            let padding = " ".repeat(width - cell.chars().count());
+            let cell = if to_the_right(column) {
+                format!("{padding}{cell}")
+            } else {
+                format!("{cell}{padding}")
+            };
+            line.push_str(&cell);
         }
         line.trim_end().to_owned()
     };

@@ -1,11 +1,13 @@
 //! The shape of an experiment after every layer is merged: what a run folder records.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use toml::Table;
 
 use crate::data::{Augmentation, DataConfig};
 use crate::model::Architecture;
 use crate::phase::Phase;
+use crate::plugin::{Limits, SettingValue};
 
 /// A whole experiment; every value is in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +61,10 @@ pub struct PartitionConfig {
     /// Empty, or one entry for every module.
     pub devices: Vec<DeviceConfig>,
     /// The plugin's own parameters.
-    pub parameters: Table,
+    pub parameters: BTreeMap<String, SettingValue>,
+    /// How much the plugin may use; what is left out has the default.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// A device that trains one module.
@@ -88,7 +93,10 @@ pub struct PluginConfig {
     /// What the plugin may import beyond the common interfaces.
     pub grants: Vec<String>,
     /// The plugin's own parameters.
-    pub parameters: Table,
+    pub parameters: BTreeMap<String, SettingValue>,
+    /// How much the plugin may use; what is left out has the default.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// The settings of one phase of training.

@@ -31,6 +31,7 @@ macro_rules! built_in {
 pub(super) const BUILT_IN: &[BuiltIn] = &[
     built_in!(PartitionScheme, "uniform"),
     built_in!(PartitionScheme, "explicit"),
+    built_in!(PartitionScheme, "balanced"),
     built_in!(LrSchedule, "cosine"),
     built_in!(LrSchedule, "step"),
     built_in!(LrSchedule, "constant"),

@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 
 use super::{Prepared, TrainError, measurement};
-use crate::plugin::{BlockCost, DeviceLimit, ModuleDepth, PartitionRequest, PartitionScheme};
+use crate::model;
+use crate::plugin::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
 
 /// Bytes per trained number: the weight, its gradient, and AdamW's two moments, in float32.
 const BYTES_PER_PARAMETER: u32 = 16;
@@ -28,7 +29,7 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
     } else {
         None
     };
-    let cost = |cost: &crate::model::Cost, milliseconds: Option<f64>| BlockCost {
+    let cost = |cost: &model::Cost, milliseconds: Option<f64>| Cost {
         name: cost.name.clone(),
         parameters: cost.parameters,
         forward_macs: cost.forward_macs,
@@ -48,7 +49,7 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
         devices: config
             .devices
             .iter()
-            .map(|device| DeviceLimit {
+            .map(|device| ModuleDevice {
                 memory_bytes: device.memory_bytes,
                 speed: device.speed,
             })

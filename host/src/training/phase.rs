@@ -17,7 +17,7 @@ use crate::model::{DropPath, Forward, Network};
 use crate::optimizer::{AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped};
 use crate::phase::Phase;
 use crate::plugin::{
-    Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo, Stepping,
+    Context, Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo, Stepping,
 };
 use crate::random::Seed;
 use crate::tensor::{AnyTensor, TensorError};
@@ -84,13 +84,17 @@ impl PhaseTraining<'_> {
             source,
         };
         let seed = Seed(self.seed);
+        let context = Context {
+            seed,
+            phase: self.phase,
+        };
         let schedule = &self.plugins.schedule;
         let loss = &self.plugins.loss;
         let mut state = State {
             optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
             network,
-            schedule: Schedule::new(&schedule.plugin, &schedule.settings, seed, self.phase).map_err(start)?,
-            loss: LossHook::new(&loss.plugin, &loss.settings, seed, self.phase).map_err(start)?,
+            schedule: Schedule::new(&schedule.plugin, &schedule.settings, context).map_err(start)?,
+            loss: LossHook::new(&loss.plugin, &loss.settings, context).map_err(start)?,
             pending: PendingMetrics::default(),
             rates: [0.0; ParameterGroup::ALL.len()],
             update: 0,
@@ -228,12 +232,11 @@ impl PhaseTraining<'_> {
         let logits = forward.logits.clone().inner();
         let unusable = |source| TrainError::Loss {
             place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.label(),
+            plugin: self.plugins.loss.plugin.identity().to_string(),
             source,
         };
         let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets).map_err(unusable)?;
         let step = StepInfo {
-            phase: self.phase,
             update: state.update,
             updates: self.cost.updates(),
             epoch: self.epoch_at(state, index),
@@ -245,7 +248,7 @@ impl PhaseTraining<'_> {
         let loss = loss.map_err(|source| self.failed(state, source))?;
         let loss = loss.into_scalar_tensor().map_err(|source| TrainError::Loss {
             place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.label(),
+            plugin: self.plugins.loss.plugin.identity().to_string(),
             source,
         })?;
         state.pending.add(loss.clone().inner(), logits, labels);
@@ -261,7 +264,7 @@ impl PhaseTraining<'_> {
     fn not_connected(&self, state: &State<'_>, source: OptimizerError) -> TrainError {
         TrainError::NotConnected {
             place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.label(),
+            plugin: self.plugins.loss.plugin.identity().to_string(),
             source,
         }
     }
@@ -319,16 +322,15 @@ impl PhaseTraining<'_> {
     }
 
     /// The question to the schedule.
-    fn moment(&self, update: u64, epoch: f64, name: &str, index: usize) -> Moment {
+    fn moment<'m>(&self, update: u64, epoch: f64, name: &'m str, index: usize) -> Moment<'m> {
         Moment {
-            phase: self.phase,
             update,
             updates: self.cost.updates(),
             epoch,
             epochs: self.cost.epochs,
             base_rate: self.config.base_rate(),
             group: Group {
-                name: name.to_owned(),
+                name,
                 index: index as u32,
             },
         }
@@ -352,7 +354,7 @@ impl PhaseTraining<'_> {
                 return Err(TrainError::NotFinite {
                     place: self.place(epoch, update),
                     loss,
-                    plugin: self.plugins.loss.plugin.label(),
+                    plugin: self.plugins.loss.plugin.identity().to_string(),
                     rate,
                 });
             }
@@ -391,8 +393,8 @@ impl PhaseTraining<'_> {
 
     /// Hands the plugins' messages to the observer.
     fn pass_on_messages(&self, state: &mut State<'_>) -> Result<(), TrainError> {
-        let schedule = &self.plugins.schedule.plugin.info().name;
-        let loss = &self.plugins.loss.plugin.info().name;
+        let schedule = &self.plugins.schedule.plugin.description().name;
+        let loss = &self.plugins.loss.plugin.description().name;
         let messages = state
             .schedule
             .drain_messages()
@@ -403,13 +405,13 @@ impl PhaseTraining<'_> {
             let unit = self.phase.to_string();
             let plugin = plugin.clone();
             let event = match message {
-                Message::Log { level, message } => Event::PluginMessage {
+                Message::Log { level, text, .. } => Event::PluginMessage {
                     unit,
                     plugin,
                     level: level.to_string(),
-                    message,
+                    message: text,
                 },
-                Message::Metric { name, value } => Event::PluginMetric {
+                Message::Metric { name, value, .. } => Event::PluginMetric {
                     unit,
                     plugin,
                     name,
@@ -426,7 +428,7 @@ impl PhaseTraining<'_> {
         let statistics = state.loss.statistics();
         let event = Event::PluginCost {
             unit: self.phase.to_string(),
-            plugin: self.plugins.loss.plugin.info().name.clone(),
+            plugin: self.plugins.loss.plugin.description().name.clone(),
             calls: statistics.calls,
             operations: statistics.operations,
             readbacks: statistics.readbacks,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::TrainError;
 use crate::experiment::{Experiment, PluginConfig, Resolved};
 use crate::phase::Phase;
-use crate::plugin::{Grants, Kind, Limits, Plugin, PluginHost, Settings};
+use crate::plugin::{Grants, Kind, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
 
 /// A plugin with its checked parameters.
@@ -63,8 +63,8 @@ impl Prepared {
 fn record(configured: &Configured) -> PluginRecord {
     let plugin = &configured.plugin;
     PluginRecord {
-        name: plugin.info().name.clone(),
-        version: plugin.info().version.clone(),
+        name: plugin.description().name.clone(),
+        version: plugin.description().version.to_string(),
         origin: plugin.origin().to_string(),
         sha256: plugin.sha256().to_owned(),
         imports: plugin.imports().to_vec(),
@@ -81,6 +81,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
         plugin: experiment.partition.plugin.clone(),
         grants: experiment.partition.grants.clone(),
         parameters: experiment.partition.parameters.clone(),
+        limits: experiment.partition.limits,
     };
     let partition = configure(host, "partition", &partition, Kind::PartitionScheme)?;
     let mut phases = BTreeMap::new();
@@ -108,8 +109,8 @@ fn configure(host: &PluginHost, role: &str, config: &PluginConfig, kind: Kind) -
     };
     let grants = Grants::from_names(&config.plugin, &config.grants).map_err(refused)?;
     let plugin = host
-        .load(&config.plugin, kind, &grants, &Limits::default())
+        .load(&config.plugin, kind, &grants, &config.limits)
         .map_err(refused)?;
-    let settings = plugin.settings_from_toml(&config.parameters).map_err(refused)?;
+    let settings = plugin.settings(&config.parameters).map_err(refused)?;
     Ok(Configured { plugin, settings })
 }

@@ -17,7 +17,8 @@ use crate::device::Chosen;
 use crate::event::{Event, Observer};
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
-use crate::plugin::ModuleDepth;
+use crate::plugin::{Context, LossHook, ModuleDepth};
+use crate::random::Seed;
 use crate::run::{FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
 
 /// Updates between two reads of losses, on a device where a read makes training wait.
@@ -303,11 +304,16 @@ impl Runner {
             return Ok(None);
         };
         let loss = &self.prepared.phase(phase).loss;
-        if loss.plugin.needs(&loss.settings).map_err(|source| TrainError::PluginRefused {
+        let context = Context {
+            seed: Seed(self.prepared.experiment().seed),
+            phase,
+        };
+        let hook = LossHook::new(&loss.plugin, &loss.settings, context);
+        let hook = hook.map_err(|source| TrainError::PluginRefused {
             role: "module.loss".to_owned(),
             source,
-        })?.meta_features
-        {
+        })?;
+        if hook.needs().meta_features {
             self.assembly().finished(Unit::Train(Phase::Meta)).map(Some)
         } else {
             Ok(None)
