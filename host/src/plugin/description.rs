@@ -142,7 +142,10 @@ impl Parameter {
             choices,
         };
         let bounds = [minimum, maximum];
-        if bounds.iter().flatten().any(|bound| bound.is_nan()) || minimum > maximum {
+        let empty = minimum
+            .zip(maximum)
+            .is_some_and(|(minimum, maximum)| minimum > maximum);
+        if empty || bounds.iter().flatten().any(|bound| bound.is_nan()) {
             return Err(format!(
                 "the bounds of `{}` exclude everything",
                 parameter.name

@@ -303,7 +303,10 @@ fn crash(message: Option<&str>, frames: &[String]) -> String {
             " (it left no message; a plugin can send one with `log.write` before it stops)"
                 .to_owned()
         },
-        |message| format!("; it said: {message}"),
+        |message| {
+            let line: Vec<&str> = message.split_whitespace().collect();
+            format!("; it said: {}", line.join(" "))
+        },
     );
     if !frames.is_empty() {
         text.push_str("; it was in ");

@@ -148,3 +148,61 @@ impl metrics::Host for State {
             .map_err(wasmtime::Error::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use log::Host as _;
+    use metrics::Host as _;
+
+    use super::*;
+    use crate::plugin::Limits;
+    use crate::plugin::randomness::Randomness;
+
+    fn state(log_bytes: u64) -> State {
+        let limits = Limits {
+            log_bytes,
+            ..Limits::default()
+        };
+        State::new(&limits, Randomness::new(None, ""))
+    }
+
+    #[test]
+    fn bytes_are_counted_for_each_call() {
+        let mut state = state(20);
+        for _ in 0..3 {
+            state.begin(Hook::Rate, Some(0));
+            state
+                .write(log::Level::Info, "0123456789".to_owned())
+                .unwrap();
+            state.record("ab".to_owned(), 1.0).unwrap();
+            let error = state.record(String::new(), 1.0).unwrap_err();
+            let breach = error.downcast_ref::<Breach>().unwrap();
+            assert_eq!((breach.limit, breach.wanted), (Limit::LogBytes, Some(28)));
+        }
+        assert_eq!(state.journal.drain().len(), 6);
+    }
+
+    #[test]
+    fn the_last_error_survives_its_own_length() {
+        let mut state = state(20);
+        state.begin(Hook::Rate, Some(0));
+        let long = "é".repeat(3 * LAST_ERROR_CHARACTERS);
+        assert!(state.write(log::Level::Error, long).is_err());
+        let kept = state.journal.take_last_error().unwrap();
+        assert_eq!(kept.chars().count(), LAST_ERROR_CHARACTERS);
+        state.write(log::Level::Warning, String::new()).unwrap_err();
+        assert_eq!(state.journal.take_last_error(), None);
+    }
+
+    #[test]
+    fn messages_that_nobody_fetches_do_not_pile_up() {
+        let mut state = state(20);
+        for update in 0..KEPT as u64 + 5 {
+            state.begin(Hook::Rate, Some(update));
+            state.record("a".to_owned(), update as f64).unwrap();
+        }
+        let messages = state.journal.drain();
+        assert_eq!(messages.len(), KEPT);
+        assert!(matches!(messages[0], Message::Metric { value: 5.0, .. }));
+    }
+}

@@ -85,3 +85,77 @@ impl random::Host for State {
         Ok(self.randomness.stream()?.sample(StandardNormal))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use random::Host as _;
+
+    use super::*;
+    use crate::plugin::Limits;
+
+    fn state(seed: u64, phase: Phase, plugin: &str) -> State {
+        let seed = Seed(seed);
+        let randomness = Randomness::new(Some(Context { seed, phase }), plugin);
+        State::new(&Limits::default(), randomness)
+    }
+
+    fn first(mut state: State, hook: Hook, update: Option<u64>) -> u64 {
+        state.begin(hook, update);
+        state.next().unwrap()
+    }
+
+    #[test]
+    fn the_stream_is_a_function_of_what_the_contract_says() {
+        let meta = || state(7, Phase::Meta, "a");
+        let reference = first(meta(), Hook::Compute, Some(3));
+        assert_eq!(first(meta(), Hook::Compute, Some(3)), reference);
+        assert_eq!(first(meta(), Hook::Rate, Some(3)), reference);
+        for other in [
+            first(meta(), Hook::Compute, Some(4)),
+            first(meta(), Hook::Configure, None),
+            first(state(8, Phase::Meta, "a"), Hook::Compute, Some(3)),
+            first(state(7, Phase::Module(0), "a"), Hook::Compute, Some(3)),
+            first(state(7, Phase::Meta, "b"), Hook::Compute, Some(3)),
+        ] {
+            assert_ne!(other, reference);
+        }
+    }
+
+    #[test]
+    fn every_call_starts_the_stream_anew() {
+        let mut state = state(7, Phase::Module(1), "a");
+        let mut call = || {
+            state.begin(Hook::Compute, Some(0));
+            [state.next().unwrap(), state.next().unwrap()]
+        };
+        let first = call();
+        assert_ne!(first[0], first[1]);
+        assert_eq!(call(), first);
+    }
+
+    #[test]
+    fn numbers_have_the_distribution_that_the_contract_says() {
+        let mut state = state(7, Phase::Baseline, "a");
+        state.begin(Hook::Compute, Some(0));
+        let count = 10_000;
+        let uniform: Vec<f64> = (0..count).map(|_| state.uniform().unwrap()).collect();
+        assert!(uniform.iter().all(|value| (0.0..1.0).contains(value)));
+        let mean = uniform.iter().sum::<f64>() / f64::from(count);
+        assert!((mean - 0.5).abs() < 0.02, "{mean}");
+        let normal: Vec<f64> = (0..count).map(|_| state.normal().unwrap()).collect();
+        let mean = normal.iter().sum::<f64>() / f64::from(count);
+        let square = normal.iter().map(|value| value * value).sum::<f64>() / f64::from(count);
+        assert!(
+            mean.abs() < 0.05 && (square - 1.0).abs() < 0.06,
+            "{mean} {square}"
+        );
+    }
+
+    #[test]
+    fn there_are_no_numbers_before_there_is_a_seed() {
+        let mut state = State::new(&Limits::default(), Randomness::new(None, "a"));
+        state.begin(Hook::Describe, None);
+        let error = state.next().unwrap_err().to_string();
+        assert_eq!(error, "random numbers are not available in `describe`");
+    }
+}

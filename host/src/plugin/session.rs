@@ -20,6 +20,7 @@ use super::limits::{Breach, Limit, Limits};
 use super::randomness::{Context, Randomness};
 use super::settings::Settings;
 use super::state::State;
+use super::tensors::Arena;
 
 /// Frames of a crash that are shown.
 const FRAMES: usize = 6;
@@ -114,6 +115,7 @@ impl<E: Exports> Live<E> {
     ) -> Result<Self, PluginErrorKind> {
         let mut store = Store::new(pre.engine(), State::new(limits, randomness));
         store.limiter(|state| &mut state.meter);
+        store.set_max_component_handles(Arena::handles_max(limits) as usize);
         store.epoch_deadline_callback(|context| {
             let left = context.data().clock.left().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(ticks(left)))
@@ -395,49 +397,57 @@ fn failure(error: &wasmtime::Error, store: &mut Store<State>, limits: &Limits) -
 
 /// The functions of a backtrace, innermost first, without those that only carry out a panic.
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
-    const PANIC: [&str; 7] = [
+    const PANIC: [&str; 8] = [
         "core::panicking::",
         "core::result::unwrap_failed",
         "core::option::",
         "std::panicking::",
         "std::sys::",
         "std::alloc::",
+        "alloc::",
         "__rust",
     ];
     // Names are demangled by the engine when it prints a backtrace, and nowhere else.
     let printed = backtrace.to_string();
-    let names: Vec<&str> = printed
-        .lines()
-        .filter_map(|line| line.split_once(" - ")?.1.split_once('!'))
-        .map(|(_, name)| without_hash(name))
-        .collect();
-    let own = |name: &&&str| !PANIC.iter().any(|prefix| name.starts_with(prefix));
-    let mut shown: Vec<String> = names
-        .iter()
-        .filter(own)
-        .take(FRAMES)
-        .map(|name| (*name).to_owned())
-        .collect();
+    let names = || {
+        printed
+            .lines()
+            .filter_map(|line| line.split_once(" - ")?.1.split_once('!'))
+            .map(|(_, name)| without_hashes(name))
+    };
+    let own = |name: &String| !PANIC.iter().any(|prefix| name.starts_with(prefix));
+    let shown: Vec<String> = names().filter(own).take(FRAMES).collect();
     if shown.is_empty() {
-        shown = names
-            .iter()
-            .take(FRAMES)
-            .map(|name| (*name).to_owned())
-            .collect();
+        names().take(FRAMES).collect()
+    } else {
+        shown
     }
-    shown
 }
 
-/// A Rust name without the `::h0123456789abcdef` that the compiler adds.
-fn without_hash(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((path, hash))
-            if hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit()) =>
-        {
-            path
-        }
+/// A Rust name without the digests that the compiler adds: `std[d730ca44a121e5f3]::path` and
+/// `path::h0123456789abcdef`.
+fn without_hashes(name: &str) -> String {
+    let is_hash = |text: &str| {
+        (15..=16).contains(&text.len()) && text.chars().all(|digit| digit.is_ascii_hexdigit())
+    };
+    let name = match name.rsplit_once("::h") {
+        Some((path, hash)) if is_hash(hash) => path,
         _ => name,
+    };
+    let mut clean = String::new();
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('[') {
+        clean.push_str(before);
+        match after.split_once(']') {
+            Some((hash, behind)) if is_hash(hash) => rest = behind,
+            _ => {
+                clean.push('[');
+                rest = after;
+            }
+        }
     }
+    clean.push_str(rest);
+    clean
 }
 
 /// A fault of the plugin, or the limit behind it.
@@ -459,5 +469,23 @@ fn fault_kind(fault: Fault, store: &mut Store<State>) -> PluginErrorKind {
         },
         message: fault.message,
         hint: fault.hint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_hashes;
+
+    #[test]
+    fn names_lose_their_digests_and_nothing_else() {
+        assert_eq!(
+            without_hashes("std[d730ca44a121e5f3]::sys[4d105328dfd0a45]::a::{closure#0}"),
+            "std::sys::a::{closure#0}"
+        );
+        assert_eq!(
+            without_hashes("core::slice::<impl [T]>::len::h0123456789abcdef"),
+            "core::slice::<impl [T]>::len"
+        );
+        assert_eq!(without_hashes("a[1]::h12"), "a[1]::h12");
     }
 }
