@@ -5,7 +5,7 @@
 
 pub mod allocator;
 pub mod builder;
-//pub mod cli;
+pub mod cli;
 pub mod data;
 pub mod device;
 pub mod event;
@@ -16,6 +16,6 @@ pub mod optimizer;
 pub mod phase;
 pub mod plugin;
 pub mod random;
-//pub mod run;
+pub mod run;
 pub mod tensor;
-//pub mod training;
+pub mod training;

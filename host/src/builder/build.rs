@@ -114,11 +114,7 @@ struct Build {
 }
 
 impl Build {
-    fn of(
-        folder: &Path,
-        locked: bool,
-        report: &mut dyn FnMut(Event),
-    ) -> Result<Self, BuildError> {
+    fn of(folder: &Path, locked: bool, report: &mut dyn FnMut(Event)) -> Result<Self, BuildError> {
         let guests = guests::find(folder)?;
         let toolchain = Toolchain::find()?;
         report(Event::Toolchain {
@@ -226,11 +222,21 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in [("same", b"1"), ("bytes", b"2"), ("unlisted", b"3"), ("digest", b"4")] {
+        for (name, bytes) in [
+            ("same", b"1"),
+            ("bytes", b"2"),
+            ("unlisted", b"3"),
+            ("digest", b"4"),
+        ] {
             let path = folder.path().join(format!("dist/{name}.wasm"));
             write_whole(&path, bytes).unwrap();
         }
-        let recorded = manifest(&[("same", b"1"), ("bytes", b"2"), ("digest", b"0"), ("gone", b"5")]);
+        let recorded = manifest(&[
+            ("same", b"1"),
+            ("bytes", b"2"),
+            ("digest", b"0"),
+            ("gone", b"5"),
+        ]);
         let found = manifest(&[
             ("same", b"1"),
             ("bytes", b"0"),

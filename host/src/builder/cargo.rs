@@ -177,7 +177,10 @@ mod tests {
         let artifact = Artifact::parse(line).unwrap();
         assert_eq!(artifact.package, "id");
         assert_eq!(artifact.target, "cross_entropy");
-        assert_eq!(artifact.module, Some(PathBuf::from("/t/cross_entropy.wasm")));
+        assert_eq!(
+            artifact.module,
+            Some(PathBuf::from("/t/cross_entropy.wasm"))
+        );
         assert!(Artifact::parse(r#"{"reason":"build-finished","success":true}"#).is_none());
         assert!(Artifact::parse("not json").is_none());
     }

@@ -28,6 +28,9 @@ mod tests {
         // An empty module is a valid component without imports and exports.
         assert!(from_core_module("empty", empty_module).is_ok());
         let error = from_core_module("broken", b"not wasm").unwrap_err();
-        assert!(error.to_string().starts_with("broken was compiled"), "{error}");
+        assert!(
+            error.to_string().starts_with("broken was compiled"),
+            "{error}"
+        );
     }
 }

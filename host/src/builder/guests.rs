@@ -49,9 +49,10 @@ pub(super) fn find(folder: &Path) -> Result<Vec<Guest>, BuildError> {
 }
 
 fn from_metadata(folder: &Path, json: &str) -> Result<Vec<Guest>, BuildError> {
-    let metadata: Metadata = serde_json::from_str(json).map_err(|error| BuildError::CargoAnswer {
-        detail: error.to_string(),
-    })?;
+    let metadata: Metadata =
+        serde_json::from_str(json).map_err(|error| BuildError::CargoAnswer {
+            detail: error.to_string(),
+        })?;
     if metadata.workspace_root != folder {
         return Err(BuildError::NotTheRoot {
             folder: folder.to_owned(),
@@ -123,7 +124,10 @@ mod tests {
     #[test]
     fn a_member_is_sent_to_its_workspace() {
         let error = from_metadata(Path::new("/plugins/step"), METADATA).unwrap_err();
-        assert!(error.to_string().contains("incubate plugin build /plugins"), "{error}");
+        assert!(
+            error.to_string().contains("incubate plugin build /plugins"),
+            "{error}"
+        );
     }
 
     #[test]

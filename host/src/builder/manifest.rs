@@ -98,20 +98,14 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new()
-            .permissions(readable_by_all())
-            .tempfile_in(folder)?;
+        // Created as an ordinary file, since components are for everyone.
+        let mut file =
+            tempfile::Builder::new().make_in(folder, |path| fs::File::create_new(path))?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
     };
     write().map_err(BuildError::file("writing", path))
-}
-
-/// Temporary files are private unless asked otherwise; components are for everyone.
-fn readable_by_all() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o644)
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -148,7 +142,12 @@ mod tests {
     fn a_damaged_record_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = Manifest::path(folder.path());
-        assert!(Manifest::load(folder.path()).unwrap_err().to_string().contains("manifest.toml"));
+        assert!(
+            Manifest::load(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("manifest.toml")
+        );
         write_whole(&path, b"[toolchain]\ncompiler = 3\n").unwrap();
         let error = Manifest::load(folder.path()).unwrap_err();
         assert!(matches!(error, BuildError::Manifest { .. }), "{error}");

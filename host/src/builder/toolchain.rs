@@ -35,9 +35,14 @@ pub(super) struct FromSource {
 impl Toolchain {
     /// Looks at the compiler of the PATH, then at the one of the distribution.
     pub(super) fn find() -> Result<Self, BuildError> {
+        Self::find_among(&["rustc", "/usr/bin/rustc"])
+    }
+
+    /// The first of `compilers` that can build for the target.
+    fn find_among(compilers: &[&str]) -> Result<Self, BuildError> {
         let cargo_version = first_line(&cargo::program(), &["--version"])?;
         let mut looked_at = Vec::new();
-        for rustc in ["rustc", "/usr/bin/rustc"].map(PathBuf::from) {
+        for rustc in compilers.iter().map(PathBuf::from) {
             let Ok(version) = first_line(rustc.as_os_str(), &["--version"]) else {
                 looked_at.push(format!("{} (does not run)", rustc.display()));
                 continue;
@@ -201,6 +206,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_a_compiler_both_ways_to_install_one_are_named() {
+        let error = Toolchain::find_among(&["/no/rustc", "cargo"]).unwrap_err();
+        let text = error.to_string();
+        for part in [
+            "rustup target add wasm32-unknown-unknown",
+            "apt-get install --no-install-recommends rustc-web rust-web-src lld-22",
+            "/no/rustc (does not run)",
+            "cargo (cargo 1.",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
     fn the_newest_linker_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["wasm-ld", "wasm-ld-9", "wasm-ld-22", "wasm-ld.old", "ld"] {
@@ -227,7 +246,13 @@ mod tests {
         };
         let flags = toolchain.flags(Path::new("/home/someone/plugins"));
         let flags = flags.to_str().unwrap();
-        assert!(flags.contains("--remap-path-prefix=/usr/lib/rustlib/src/rust=/rust"), "{flags}");
-        assert!(flags.ends_with("--remap-path-prefix=/home/someone/plugins=/plugins"), "{flags}");
+        assert!(
+            flags.contains("--remap-path-prefix=/usr/lib/rustlib/src/rust=/rust"),
+            "{flags}"
+        );
+        assert!(
+            flags.ends_with("--remap-path-prefix=/home/someone/plugins=/plugins"),
+            "{flags}"
+        );
     }
 }

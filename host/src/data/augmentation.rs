@@ -158,10 +158,7 @@ mod tests {
             crop_padding: 2,
             ..Augmentation::default()
         };
-        let both = Augmentation {
-            flip: true,
-            ..crop.clone()
-        };
+        let both = Augmentation { flip: true, ..crop };
         for (alone, together) in views(&crop).iter().zip(views(&both)) {
             assert_eq!((alone.right, alone.down), (together.right, together.down));
         }

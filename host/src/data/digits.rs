@@ -1,7 +1,8 @@
 //! The data set in the binary: handwritten digits, 1,797 grey pictures of 8 x 8 pixels.
 //!
-//! The file groups the pictures by writer, so the last fifth of each class is kept for validation:
-//! most of its writers are not among those that are trained on.
+//! The file appears to group the pictures by writer (for 42 % of them the nearest one of the same
+//! class is within 64 lines, where 7 % would be by chance), so the last fifth of each class is kept
+//! for validation: most of its writers should not be among those that are trained on.
 
 use std::io::Read;
 use std::path::Path;

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{ImageError, ImageReader};
+use image::{ImageError, ImageFormat, ImageReader};
 use sha2::{Digest, Sha256};
 
 use super::config::{DataConfig, Limits, folder_name, hexadecimal};
@@ -166,9 +167,17 @@ impl Pictures for FolderPictures {
             path: path.clone(),
             source,
         };
-        let reader = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
+        let bytes = fs::read(path).map_err(unreadable)?;
+        let reader = ImageReader::new(Cursor::new(&bytes))
+            .with_guessed_format()
             .map_err(unreadable)?;
+        // The decoder would make up what is missing.
+        if reader.format() == Some(ImageFormat::Jpeg) && !is_complete_jpeg(&bytes) {
+            return Err(DataError::Corrupt {
+                path: path.clone(),
+                what: "it is truncated".to_owned(),
+            });
+        }
         let decoded = reader.decode().map_err(|source| match source {
             ImageError::Unsupported(_) => DataError::Format { path: path.clone() },
             source => DataError::Decode {
@@ -187,6 +196,28 @@ impl Pictures for FolderPictures {
 
     fn costly(&self) -> bool {
         true
+    }
+}
+
+/// Whether the marker of the end follows the start of the scan: before it, thumbnails have one too.
+fn is_complete_jpeg(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    // The marker of the start has no length.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    loop {
+        match rest {
+            // Padding.
+            [0xff, 0xff, ..] => rest = &rest[1..],
+            [0xff, START_OF_SCAN, scan @ ..] => {
+                return scan.windows(2).any(|pair| pair == END_OF_IMAGE);
+            }
+            [0xff, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest = rest.get(2 + length..).unwrap_or_default();
+            }
+            _ => return false,
+        }
     }
 }
 

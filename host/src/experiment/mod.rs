@@ -7,5 +7,5 @@ mod schema;
 
 pub use error::ExperimentError;
 pub use layers::{Layers, Source};
-pub use resolve::{BuiltInExperiment, Resolved, built_in, load};
+pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
 pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};

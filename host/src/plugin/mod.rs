@@ -1,1 +1,51 @@
 //! Strategy plugins: loading, checking, and calling WebAssembly components.
+//!
+//! A plugin is a function of what the host gives it: it has no files, no clock, no network, and
+//! no randomness but a seeded stream. Whatever it does, the host survives, and the error says which
+//! plugin did what in which call. No type of the WebAssembly engine leaves this module.
+
+mod contract;
+mod description;
+mod engine;
+mod error;
+mod grants;
+mod identity;
+mod imports;
+mod journal;
+mod kind;
+mod library;
+mod limits;
+mod loss;
+mod partition;
+mod randomness;
+mod schedule;
+mod session;
+mod settings;
+mod state;
+mod tensors;
+
+pub use contract::CONTRACT;
+pub use description::{Description, Parameter, SettingKind};
+pub use engine::{Inspection, Plugin, PluginHost};
+pub use error::{PluginError, PluginErrorKind, SandboxError};
+pub use grants::{Grant, Grants};
+pub use identity::{Origin, PluginIdentity};
+pub use journal::{Level, Message};
+pub use kind::{Hook, Kind};
+pub use library::BuiltIn;
+pub use limits::{Breach, Limit, Limits};
+pub use loss::{LossHook, LossInputs, Needs, StepInfo};
+pub use partition::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
+pub use randomness::Context;
+pub use schedule::{Group, Moment, Schedule, Stepping};
+pub use session::Statistics;
+pub use settings::{SettingValue, Settings, UnsupportedValue};
+
+/// The name that `given` was probably meant to be.
+fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    known
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().max(given.len()).div_ceil(3))
+        .map(|(_, name)| name.to_owned())
+}

@@ -1,5 +1,6 @@
 //! Cross-entropy and accuracy over the validation pictures, the same for every phase and plugin.
 
+use burn::module::Module;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

@@ -1,7 +1,5 @@
 //! Timing every block of the target model on the device, for partition schemes that balance time.
 
-use std::time::Instant;
-
 use burn::tensor::{Device, Distribution, Tensor};
 
 use super::TrainError;

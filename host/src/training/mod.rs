@@ -17,6 +17,6 @@ pub use cost::{EqualCompute, PhaseCost};
 pub use error::{Place, TrainError};
 pub use evaluation::{Score, evaluate};
 pub use plan::{Plan, PlannedUnit};
-pub use prepare::{PhasePlugins, Prepared, prepare};
-pub use report::{Report, Row};
+pub use prepare::{Configured, PhasePlugins, Prepared, prepare};
+pub use report::{Report, Row, Spent};
 pub use runner::Runner;

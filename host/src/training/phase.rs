@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cost::PhaseCost;
@@ -19,7 +20,7 @@ use crate::plugin::{
     Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo, Stepping,
 };
 use crate::random::Seed;
-use crate::tensor::AnyTensor;
+use crate::tensor::{AnyTensor, TensorError};
 
 /// Everything that training of one phase needs.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl PhaseTraining<'_> {
             epsilon: self.config.epsilon,
             weight_decay: self.config.weight_decay,
             clip: (self.config.clip > 0.0).then_some(self.config.clip),
-            decay: Decay::Correct,
+            decay: Decay::default(),
         }
     }
 
@@ -225,7 +226,12 @@ impl PhaseTraining<'_> {
         };
         let meta = self.meta.as_ref().map(|meta| meta.valid().forward(images, &DropPath::off()));
         let logits = forward.logits.clone().inner();
-        let inputs = self.loss_inputs(state, forward, meta, &labels, soft_targets);
+        let unusable = |source| TrainError::Loss {
+            place: self.place(state.epoch, state.update),
+            plugin: self.plugins.loss.plugin.label(),
+            source,
+        };
+        let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets).map_err(unusable)?;
         let step = StepInfo {
             phase: self.phase,
             update: state.update,
@@ -262,34 +268,34 @@ impl PhaseTraining<'_> {
 
     /// What the hook is given.
     fn loss_inputs(
-        &self,
         state: &State<'_>,
         forward: Forward,
         meta: Option<Forward>,
         labels: &Tensor<1, Int>,
         soft_targets: Option<Tensor<2>>,
-    ) -> LossInputs {
+    ) -> Result<LossInputs, TensorError> {
         let features = |boundaries: Vec<Tensor<3>>| {
             boundaries
                 .into_iter()
                 .enumerate()
-                .map(|(module, tensor)| (module as u32, AnyTensor::from_tensor(tensor)))
-                .collect()
+                .map(|(module, tensor)| Ok((module as u32, AnyTensor::from_tensor(tensor)?)))
+                .collect::<Result<Vec<_>, TensorError>>()
         };
-        let needs = state.loss.needs();
-        LossInputs {
-            logits: AnyTensor::from_tensor(forward.logits),
-            class_ids: AnyTensor::from_ids(labels.clone().autodiff()),
-            soft_targets: soft_targets.map(|targets| AnyTensor::from_tensor(targets.autodiff())),
-            network_features: if needs.network_features {
-                features(forward.boundaries)
-            } else {
-                Vec::new()
-            },
-            meta_features: meta.map_or_else(Vec::new, |meta| {
-                features(meta.boundaries.into_iter().map(Tensor::autodiff).collect())
-            }),
-        }
+        let network = if state.loss.needs().network_features {
+            forward.boundaries
+        } else {
+            Vec::new()
+        };
+        let meta = meta.map_or_else(Vec::new, |meta| meta.boundaries);
+        Ok(LossInputs {
+            logits: AnyTensor::from_tensor(forward.logits)?,
+            class_ids: AnyTensor::from_ids(labels.clone().autodiff())?,
+            soft_targets: soft_targets
+                .map(|targets| AnyTensor::from_tensor(targets.autodiff()))
+                .transpose()?,
+            network_features: features(network)?,
+            meta_features: features(meta.into_iter().map(Tensor::autodiff).collect())?,
+        })
     }
 
     /// The epoch with its fraction, at the batch `index` of the current epoch.

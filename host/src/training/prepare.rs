@@ -106,7 +106,7 @@ fn configure(host: &PluginHost, role: &str, config: &PluginConfig, kind: Kind) -
         role: role.to_owned(),
         source,
     };
-    let grants = Grants::parse(&config.grants).map_err(refused)?;
+    let grants = Grants::from_names(&config.plugin, &config.grants).map_err(refused)?;
     let plugin = host
         .load(&config.plugin, kind, &grants, &Limits::default())
         .map_err(refused)?;

@@ -68,12 +68,10 @@ impl partition::Guest for FaultyPartition {
             "endless-loop" => loop {
                 std::hint::black_box(&modules);
             },
-            "eats-memory" => {
-                let mut eaten = Vec::new();
-                loop {
-                    eaten.push(std::hint::black_box(vec![1_u8; 1 << 20]));
-                }
-            }
+            // Not filled, so that the limit on memory is reached before the one on time.
+            "eats-memory" => loop {
+                std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
+            },
             other => return Err(Fault::unsupported(format!("no fault is named `{other}`"))),
         }
         Ok(modules)

@@ -1,0 +1,308 @@
+//! Why a plugin was refused or failed: which plugin, in which call, why, and what to do next.
+//!
+//! The errors carry data alone: phase and step are added by the caller, colours by whoever prints.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use semver::Version;
+
+use super::description::SettingKind;
+use super::grants::Grant;
+use super::identity::PluginIdentity;
+use super::kind::{Hook, Kind};
+use super::limits::Breach;
+
+/// A plugin that was refused, or a call that failed.
+#[derive(Debug)]
+pub struct PluginError {
+    /// The plugin; its name and version are known once it has described itself.
+    pub plugin: Box<PluginIdentity>,
+    /// The call that failed, if it was one.
+    pub hook: Option<Hook>,
+    /// What went wrong.
+    pub kind: Box<PluginErrorKind>,
+}
+
+/// The sandbox could not be set up, which is not the fault of any plugin.
+#[derive(Debug, thiserror::Error)]
+#[error("the sandbox for plugins cannot start: {reason}")]
+pub struct SandboxError {
+    /// What the sandbox said.
+    pub reason: String,
+}
+
+/// What went wrong with a plugin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginErrorKind {
+    /// No built-in plugin has this name.
+    #[error("no plugin of this name is built in{} (built in: {}; a file is written with a `/` or ends in `.wasm`)", did_you_mean(.nearest.as_deref()), .known.join(", "))]
+    Unknown {
+        /// The most similar name.
+        nearest: Option<String>,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// The file cannot be read.
+    #[error(
+        "the file cannot be read: {0} (check the path; it is relative to the working directory)"
+    )]
+    Read(#[source] io::Error),
+    /// The file is something else.
+    #[error(
+        "the file is no WebAssembly component but {found} (build one with `incubate plugin build`)"
+    )]
+    Format {
+        /// What the file seems to be.
+        found: String,
+    },
+    /// The file is a component that cannot be compiled.
+    #[error(
+        "the component is damaged or uses features that are not supported: {reason} (build it again)"
+    )]
+    Compile {
+        /// What the compiler said.
+        reason: String,
+    },
+    /// The component imports something that plugins do not get.
+    #[error("the component imports `{import}`, which plugins do not get (a {kind} is granted {} and nothing else: no files, no clock, no network)", list(.granted))]
+    Import {
+        /// The import.
+        import: String,
+        /// The kind of plugin.
+        kind: Kind,
+        /// The interfaces that this kind of plugin gets.
+        granted: Vec<String>,
+    },
+    /// The component was built for another version of the contract.
+    #[error("the plugin was built for version {plugin} of the contract (`{interface}`), and this program offers {host}: {}", older(.plugin, .host))]
+    ContractVersion {
+        /// The interface that shows the version.
+        interface: String,
+        /// The version of the plugin.
+        plugin: Version,
+        /// The version of this program.
+        host: Version,
+    },
+    /// The component is no plugin of this program.
+    #[error("the component is no plugin of this program: it exports {} (a plugin exports `incubate:plugin/description` and one of `partition`, `schedule`, `loss`)", list(.exports))]
+    NoContract {
+        /// What the component exports.
+        exports: Vec<String>,
+    },
+    /// The plugin is of another kind than the experiment wants here.
+    #[error(
+        "the plugin is a {found}, and a {wanted} is wanted here (name it in the table of its kind)"
+    )]
+    Kind {
+        /// The kind of the plugin.
+        found: Kind,
+        /// The kind that is wanted.
+        wanted: Kind,
+    },
+    /// The plugin needs a grant that it does not have.
+    #[error("the plugin imports `{interface}`, which needs a grant (add `grants = [\"{grant}\"]` to the table of this plugin in the experiment if it may {})", .grant.meaning())]
+    Grant {
+        /// The interface that the plugin imports.
+        interface: String,
+        /// The grant that is missing.
+        grant: Grant,
+    },
+    /// A grant that does not exist.
+    #[error("there is no grant `{given}`{} (grants: {})", did_you_mean(.nearest.as_deref()), .known.join(", "))]
+    UnknownGrant {
+        /// The name as it was given.
+        given: String,
+        /// The most similar name.
+        nearest: Option<String>,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// A function of the contract has another shape, or does not exist.
+    #[error("the plugin does not fit version {host} of the contract: {reason} ({})", fitting(.plugin.as_ref(), .host))]
+    Interface {
+        /// The version of the plugin, if it shows one.
+        plugin: Option<Version>,
+        /// The version of this program.
+        host: Version,
+        /// Which function or type differs.
+        reason: String,
+    },
+    /// The plugin cannot be started.
+    #[error("the plugin cannot be started: {reason}")]
+    Start {
+        /// What the sandbox said.
+        reason: String,
+    },
+    /// The plugin describes itself in a way that cannot be used.
+    #[error("the plugin describes itself badly: {reason} (this is a defect of the plugin)")]
+    Description {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A parameter that the plugin does not have.
+    #[error("the plugin has no parameter `{key}`{} (parameters: {})", did_you_mean(.nearest.as_deref()), none_or(.known))]
+    UnknownSetting {
+        /// The key as it was given.
+        key: String,
+        /// The most similar parameter.
+        nearest: Option<String>,
+        /// All parameters.
+        known: Vec<String>,
+    },
+    /// A parameter without value and without default.
+    #[error("the parameter `{key}` needs a value ({summary})")]
+    MissingSetting {
+        /// The parameter.
+        key: String,
+        /// What it does.
+        summary: String,
+    },
+    /// A value of another type.
+    #[error("the parameter `{key}` is {found} (it needs {wanted})")]
+    SettingKind {
+        /// The parameter.
+        key: String,
+        /// The value as it was given.
+        found: String,
+        /// The type that is needed.
+        wanted: SettingKind,
+    },
+    /// A value that the parameter does not allow.
+    #[error("the parameter `{key}` is {found} (allowed: {allowed})")]
+    SettingRange {
+        /// The parameter.
+        key: String,
+        /// The value as it was given.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// The plugin answered with an error.
+    #[error("{message}{}", hinted(.hint.as_deref()))]
+    Fault {
+        /// The code of the contract, such as `invalid-input`.
+        code: &'static str,
+        /// What is wrong, in the plugin's words.
+        message: String,
+        /// What to do next, in the plugin's words.
+        hint: Option<String>,
+    },
+    /// The plugin crashed.
+    #[error("the plugin crashed: {reason}{}", crash(.message.as_deref(), .frames))]
+    Trap {
+        /// Why the sandbox stopped it.
+        reason: String,
+        /// The last error message that the plugin wrote before it.
+        message: Option<String>,
+        /// The functions of the plugin that were running, innermost first.
+        frames: Vec<String>,
+    },
+    /// The plugin reached a limit.
+    #[error("{0}")]
+    Limit(Breach),
+    /// The plugin answered something that cannot be used.
+    #[error("{reason} ({hint})")]
+    Answer {
+        /// What was answered.
+        reason: String,
+        /// What is needed.
+        hint: &'static str,
+    },
+    /// The plugin was stopped by an earlier failure.
+    #[error(
+        "the plugin was stopped by an earlier failure and cannot be called again (start it anew)"
+    )]
+    Stopped,
+}
+
+impl fmt::Display for PluginError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.plugin)?;
+        if let Some(hook) = self.hook {
+            write!(formatter, ", hook `{hook}`")?;
+        }
+        write!(formatter, ": {}", self.kind)
+    }
+}
+
+impl Error for PluginError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
+    }
+}
+
+impl PluginError {
+    pub(super) fn new(plugin: &PluginIdentity, kind: PluginErrorKind) -> Self {
+        Self {
+            plugin: Box::new(plugin.clone()),
+            hook: None,
+            kind: Box::new(kind),
+        }
+    }
+
+    pub(super) fn in_hook(plugin: &PluginIdentity, hook: Hook, kind: PluginErrorKind) -> Self {
+        Self {
+            hook: Some(hook),
+            ..Self::new(plugin, kind)
+        }
+    }
+}
+
+fn did_you_mean(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn none_or(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn older(plugin: &Version, host: &Version) -> &'static str {
+    if plugin > host {
+        "this program is older (use a newer version of it, or an older version of the plugin)"
+    } else {
+        "the plugin is older (use a newer version of it, or build it again)"
+    }
+}
+
+fn fitting(plugin: Option<&Version>, host: &Version) -> String {
+    match plugin {
+        Some(plugin) if plugin > host => format!(
+            "it was built for {plugin}, so this program is older: use a newer version of it"
+        ),
+        _ => "build the plugin with the contract of this program".to_owned(),
+    }
+}
+
+fn hinted(hint: Option<&str>) -> String {
+    hint.map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+fn crash(message: Option<&str>, frames: &[String]) -> String {
+    let mut text = message.map_or_else(
+        || {
+            " (it left no message; a plugin can send one with `log.write` before it stops)"
+                .to_owned()
+        },
+        |message| format!("; it said: {message}"),
+    );
+    if !frames.is_empty() {
+        text.push_str("; it was in ");
+        text.push_str(&frames.join(" < "));
+    }
+    text
+}

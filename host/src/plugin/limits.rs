@@ -1,0 +1,220 @@
+//! How much a plugin may use: every limit in one place, and what happens at each.
+//!
+//! Fuel makes a call end after the same number of instructions on every machine. The deadline is
+//! the backstop in wall time, which fuel cannot see: time that the host spends on the plugin's
+//! behalf does not count, since a device may compile a kernel for minutes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The limits of one plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Instructions of one call.
+    pub fuel: u64,
+    /// Milliseconds that one call may compute, without the time of tensor operations.
+    pub deadline_ms: u64,
+    /// Bytes of all linear memories.
+    pub memory_bytes: u64,
+    /// Elements of all tables of functions.
+    pub table_elements: u64,
+    /// Core instances, memories and tables, each; plugins from interpreters need dozens.
+    pub instances: u64,
+    /// Tensor handles that live at the same time, inputs included.
+    pub live_tensors: u64,
+    /// Bytes of all tensors that one call computes or reads back, inputs not included.
+    pub device_bytes: u64,
+    /// Bytes of messages and metrics of one call.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel: 50_000_000,
+            deadline_ms: 2_000,
+            memory_bytes: 16 << 20,
+            table_elements: 100_000,
+            instances: 64,
+            live_tensors: 256,
+            device_bytes: 256 << 20,
+            log_bytes: 4 << 10,
+        }
+    }
+}
+
+/// One of the [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// [`Limits::fuel`]
+    Fuel,
+    /// [`Limits::deadline_ms`]
+    DeadlineMs,
+    /// [`Limits::memory_bytes`]
+    MemoryBytes,
+    /// [`Limits::table_elements`]
+    TableElements,
+    /// [`Limits::instances`]
+    Instances,
+    /// [`Limits::live_tensors`]
+    LiveTensors,
+    /// [`Limits::device_bytes`]
+    DeviceBytes,
+    /// [`Limits::log_bytes`]
+    LogBytes,
+}
+
+impl Limit {
+    /// The key in the `limits` table of an experiment.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+            Self::DeadlineMs => "deadline_ms",
+            Self::MemoryBytes => "memory_bytes",
+            Self::TableElements => "table_elements",
+            Self::Instances => "instances",
+            Self::LiveTensors => "live_tensors",
+            Self::DeviceBytes => "device_bytes",
+            Self::LogBytes => "log_bytes",
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Fuel => "instructions in one call",
+            Self::DeadlineMs => "milliseconds in one call",
+            Self::MemoryBytes => "bytes of memory",
+            Self::TableElements => "elements of tables",
+            Self::Instances => "core instances, memories or tables",
+            Self::LiveTensors => "tensors at the same time",
+            Self::DeviceBytes => "bytes of tensors in one call",
+            Self::LogBytes => "bytes of messages in one call",
+        }
+    }
+
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Fuel | Self::DeadlineMs => "unless it loops for ever",
+            Self::MemoryBytes | Self::TableElements | Self::Instances => "if the plugin needs it",
+            Self::LiveTensors => "or drop tensors earlier in the plugin",
+            Self::DeviceBytes => "or let the plugin compute smaller tensors",
+            Self::LogBytes => "or let the plugin say less",
+        }
+    }
+}
+
+/// A limit that a plugin reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which limit.
+    pub limit: Limit,
+    /// Its value.
+    pub allowed: u64,
+    /// What was asked for, if it was counted.
+    pub wanted: Option<u64>,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            limit,
+            allowed,
+            wanted,
+        } = self;
+        let (key, meaning) = (limit.key(), limit.meaning());
+        write!(
+            formatter,
+            "the plugin reached its limit of {allowed} {meaning}"
+        )?;
+        if let Some(wanted) = wanted {
+            write!(formatter, " by asking for {wanted}")?;
+        }
+        write!(
+            formatter,
+            " (raise `{key}` in the `limits` table of this plugin, {})",
+            limit.advice()
+        )
+    }
+}
+
+impl std::error::Error for Breach {}
+
+/// Counts what a store may take; a refusal is remembered, since the plugin sees only a failed
+/// allocation and usually crashes later.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limits: Limits,
+    memory_bytes: u64,
+    table_elements: u64,
+    refused: Option<Breach>,
+}
+
+impl Meter {
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            memory_bytes: 0,
+            table_elements: 0,
+            refused: None,
+        }
+    }
+
+    /// The last refusal since the last call of this function.
+    pub(super) const fn take_refused(&mut self) -> Option<Breach> {
+        self.refused.take()
+    }
+
+    const fn refuse(&mut self, limit: Limit, allowed: u64, wanted: u64) -> bool {
+        self.refused = Some(Breach {
+            limit,
+            allowed,
+            wanted: Some(wanted),
+        });
+        false
+    }
+}
+
+impl wasmtime::ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.memory_bytes + (desired - current) as u64;
+        if wanted > self.limits.memory_bytes {
+            return Ok(self.refuse(Limit::MemoryBytes, self.limits.memory_bytes, wanted));
+        }
+        self.memory_bytes = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.table_elements + (desired - current) as u64;
+        if wanted > self.limits.table_elements {
+            return Ok(self.refuse(Limit::TableElements, self.limits.table_elements, wanted));
+        }
+        self.table_elements = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances as usize
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.instances as usize
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.instances as usize
+    }
+}

@@ -1,0 +1,234 @@
+//! Loss hooks: a differentiable number composed from tensors that stay on the device.
+
+use wasmtime::component::Resource;
+
+use crate::phase::Phase;
+use crate::tensor::{AnyTensor, TensorError};
+
+use super::contract::v0_1::exports::incubate::plugin::loss as contract;
+use super::contract::v0_1::incubate::plugin::types;
+use super::engine::Plugin;
+use super::error::{PluginError, PluginErrorKind};
+use super::journal::Message;
+use super::kind::{Hook, Kind};
+use super::randomness::Context;
+use super::session::{Session, Statistics};
+use super::settings::Settings;
+use super::tensors::{Arena, Handle, Refusal};
+
+/// What a hook wants besides the logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The activations between the modules of the network that is trained.
+    pub network_features: bool,
+    /// The activations between the modules of the meta model, in the module phase.
+    pub meta_features: bool,
+}
+
+/// Where in the training a loss is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepInfo {
+    /// Updates done before this one.
+    pub update: u64,
+    /// Updates of the whole phase.
+    pub updates: u64,
+    /// Epochs done, with the fraction of the current one.
+    pub epoch: f64,
+    /// Classes of the data set.
+    pub classes: u32,
+    /// Pictures in this call.
+    pub pictures: u32,
+}
+
+/// What a loss is computed from.
+#[derive(Clone, Debug)]
+pub struct LossInputs {
+    /// Shape `[pictures, classes]`.
+    pub logits: AnyTensor,
+    /// Class ids, shape `[pictures]`.
+    pub class_ids: AnyTensor,
+    /// Rows that sum to 1, shape `[pictures, classes]`, when labels were mixed.
+    pub soft_targets: Option<AnyTensor>,
+    /// The index of a module and the activation that leaves it, shape `[pictures, tokens, width]`;
+    /// empty unless needed.
+    pub network_features: Vec<(u32, AnyTensor)>,
+    /// As `network_features`, of the meta model on the same pictures.
+    pub meta_features: Vec<(u32, AnyTensor)>,
+}
+
+/// A configured loss for one phase.
+#[derive(Debug)]
+pub struct LossHook {
+    session: Session<contract::Guest>,
+    context: Context,
+    needs: Needs,
+}
+
+impl LossHook {
+    /// Starts a plugin with settings for one phase.
+    ///
+    /// # Errors
+    ///
+    /// The plugin is of another kind, cannot be started, or refuses the settings.
+    pub fn new(
+        plugin: &Plugin,
+        settings: &Settings,
+        context: Context,
+    ) -> Result<Self, PluginError> {
+        plugin.require(Kind::LossHook)?;
+        let mut session = Session::<contract::Guest>::new(plugin, settings, Some(context))?;
+        let needs = session.call(Hook::Needs, None, |store, exports| {
+            exports.call_needs(store)
+        })?;
+        Ok(Self {
+            session,
+            context,
+            needs: Needs {
+                network_features: needs.contains(contract::Features::NETWORK_FEATURES),
+                meta_features: needs.contains(contract::Features::META_FEATURES),
+            },
+        })
+    }
+
+    /// What the hook wants besides the logits.
+    pub const fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// The loss: a tensor of one float, still connected to what it was computed from. Whether it
+    /// is finite is left to the caller, since to look would wait for the device.
+    ///
+    /// # Errors
+    ///
+    /// The plugin fails, or it answers something else than a number.
+    pub fn compute(
+        &mut self,
+        step: &StepInfo,
+        inputs: LossInputs,
+    ) -> Result<AnyTensor, PluginError> {
+        self.session.replace_if_worn(
+            |store, exports| exports.call_save(store),
+            |store, exports, state| exports.call_restore(store, state),
+        )?;
+        let asked = contract::Step {
+            phase: phase_kind(self.context.phase),
+            module: module_index(self.context.phase),
+            update: step.update,
+            updates: step.updates,
+            epoch: step.epoch,
+            classes: step.classes,
+            pictures: step.pictures,
+        };
+        let loss = self
+            .session
+            .answer(Hook::Compute, Some(step.update), |store, exports| {
+                let arena = &mut store.data_mut().arena;
+                let inputs = match hand_over(arena, inputs) {
+                    Ok(inputs) => inputs,
+                    Err(refusal) => return Ok(Err(refusal.into())),
+                };
+                let answer = exports.call_compute(&mut *store, asked, &inputs)?;
+                Ok(answer.map(|handle| store.data_mut().arena.take(&handle)))
+            })?;
+        self.check(loss)
+    }
+
+    fn check(&self, loss: Option<AnyTensor>) -> Result<AnyTensor, PluginError> {
+        let refuse = |reason: String| {
+            self.session.error(
+                Hook::Compute,
+                PluginErrorKind::Answer {
+                    reason,
+                    hint: "a tensor of one float is needed, the mean over the pictures; this is a defect of the plugin",
+                },
+            )
+        };
+        let loss =
+            loss.ok_or_else(|| refuse("the loss is a tensor of an earlier call".to_owned()))?;
+        // Converting checks that the tensor is one float; the conversion itself costs nothing.
+        match loss.clone().into_scalar_tensor() {
+            Ok(_) => Ok(loss),
+            Err(TensorError::NotScalar { shape }) => {
+                Err(refuse(format!("the loss has the shape {shape:?}")))
+            }
+            Err(_) => Err(refuse(format!(
+                "the elements of the loss are of type {}",
+                loss.element_type()
+            ))),
+        }
+    }
+
+    /// Everything that the hook remembers.
+    ///
+    /// # Errors
+    ///
+    /// The plugin fails.
+    pub fn save(&mut self) -> Result<Vec<u8>, PluginError> {
+        self.session
+            .call(Hook::Save, None, |store, exports| exports.call_save(store))
+    }
+
+    /// The counterpart of [`Self::save`], for a new hook with the same settings.
+    ///
+    /// # Errors
+    ///
+    /// The plugin fails, or it does not accept the state.
+    pub fn restore(&mut self, state: &[u8]) -> Result<(), PluginError> {
+        self.session.answer(Hook::Restore, None, |store, exports| {
+            exports.call_restore(store, state)
+        })
+    }
+
+    /// What the plugin said since the last call of this function.
+    pub fn drain_messages(&mut self) -> Vec<Message> {
+        self.session.drain_messages()
+    }
+
+    /// What the plugin has used.
+    pub fn statistics(&self) -> Statistics {
+        self.session.statistics()
+    }
+}
+
+/// Makes handles of the inputs, which the plugin then owns.
+fn hand_over(arena: &mut Arena, inputs: LossInputs) -> Result<contract::Inputs, Refusal> {
+    arena.set_device(&inputs.logits);
+    let mut features = |features: Vec<(u32, AnyTensor)>| {
+        features
+            .into_iter()
+            .map(|(module, activation)| {
+                Ok(contract::Feature {
+                    module,
+                    activation: arena.insert(activation)?,
+                })
+            })
+            .collect::<Result<Vec<_>, Refusal>>()
+    };
+    let network_features = features(inputs.network_features)?;
+    let meta_features = features(inputs.meta_features)?;
+    let soft_targets: Option<Resource<Handle>> = inputs
+        .soft_targets
+        .map(|targets| arena.insert(targets))
+        .transpose()?;
+    Ok(contract::Inputs {
+        logits: arena.insert(inputs.logits)?,
+        class_ids: arena.insert(inputs.class_ids)?,
+        soft_targets,
+        network_features,
+        meta_features,
+    })
+}
+
+pub(super) const fn phase_kind(phase: Phase) -> types::Phase {
+    match phase {
+        Phase::Meta => types::Phase::Meta,
+        Phase::Module(_) => types::Phase::Module,
+        Phase::FineTune => types::Phase::FineTune,
+        Phase::Baseline => types::Phase::Baseline,
+    }
+}
+
+/// The index of the module that is trained; 0 in every other phase.
+pub(super) fn module_index(phase: Phase) -> u32 {
+    phase.module().unwrap_or(0) as u32
+}

@@ -1,0 +1,463 @@
+//! A running instance of a plugin: started once, called many times, dropped at the first crash.
+//!
+//! Every call starts with full fuel and a full deadline, and ends with an empty arena. A crash
+//! leaves the memory of a plugin in an unknown state, so nothing is called in it again.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use super::contract::v0_1::exports::incubate::plugin::{description, loss, partition, schedule};
+use super::contract::v0_1::incubate::plugin::types::{Fault, FaultCode, Setting};
+use super::engine::{Plugin, TICK};
+use super::error::{PluginError, PluginErrorKind};
+use super::identity::PluginIdentity;
+use super::journal::Message;
+use super::kind::Hook;
+use super::limits::{Breach, Limit, Limits};
+use super::randomness::{Context, Randomness};
+use super::settings::Settings;
+use super::state::State;
+
+/// Frames of a crash that are shown.
+const FRAMES: usize = 6;
+
+/// What an instance has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// Calls into the plugin.
+    pub calls: u64,
+    /// Tensor operations that it asked for.
+    pub operations: u64,
+    /// Times that it waited for the device to see numbers.
+    pub readbacks: u64,
+    /// Instructions that it ran.
+    pub fuel: u64,
+    /// Most tensors that lived at the same time.
+    pub peak_tensors: u64,
+    /// Tensors that live now; 0 between calls.
+    pub live_tensors: u64,
+    /// Times that its instance was replaced because it kept too many handles.
+    pub replacements: u64,
+}
+
+/// The functions of one exported interface.
+pub(super) trait Exports: Sized {
+    /// Finds the functions in an instance.
+    fn load(
+        store: &mut Store<State>,
+        pre: &InstancePre<State>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Self>;
+}
+
+/// The functions of an interface that is configured.
+pub(super) trait Configurable: Exports {
+    fn configure(
+        &self,
+        store: &mut Store<State>,
+        settings: &[Setting],
+    ) -> wasmtime::Result<Result<(), Fault>>;
+}
+
+macro_rules! exports {
+    ($interface:ident) => {
+        impl Exports for $interface::Guest {
+            fn load(
+                store: &mut Store<State>,
+                pre: &InstancePre<State>,
+                instance: &Instance,
+            ) -> wasmtime::Result<Self> {
+                $interface::GuestIndices::new(pre)?.load(store, instance)
+            }
+        }
+    };
+}
+
+macro_rules! configurable {
+    ($interface:ident) => {
+        exports!($interface);
+
+        impl Configurable for $interface::Guest {
+            fn configure(
+                &self,
+                store: &mut Store<State>,
+                settings: &[Setting],
+            ) -> wasmtime::Result<Result<(), Fault>> {
+                self.call_configure(store, settings)
+            }
+        }
+    };
+}
+
+exports!(description);
+configurable!(partition);
+configurable!(schedule);
+configurable!(loss);
+
+/// An instance with the functions of one interface.
+pub(super) struct Live<E> {
+    store: Store<State>,
+    exports: E,
+    limits: Limits,
+    statistics: Statistics,
+}
+
+impl<E: Exports> Live<E> {
+    /// Starts an instance.
+    pub(super) fn start(
+        pre: &InstancePre<State>,
+        limits: &Limits,
+        randomness: Randomness,
+    ) -> Result<Self, PluginErrorKind> {
+        let mut store = Store::new(pre.engine(), State::new(limits, randomness));
+        store.limiter(|state| &mut state.meter);
+        store.epoch_deadline_callback(|context| {
+            let left = context.data().clock.left().map_err(wasmtime::Error::new)?;
+            Ok(UpdateDeadline::Continue(ticks(left)))
+        });
+        refuel(&mut store, limits).map_err(start_error)?;
+        let instance = match pre.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => return Err(failed_start(&error, &mut store, limits)),
+        };
+        let exports = E::load(&mut store, pre, &instance).map_err(start_error)?;
+        Ok(Self {
+            store,
+            exports,
+            limits: *limits,
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// Calls a function; `update` says which random stream it sees.
+    pub(super) fn call<R>(
+        &mut self,
+        hook: Hook,
+        update: Option<u64>,
+        function: impl FnOnce(&mut Store<State>, &E) -> wasmtime::Result<R>,
+    ) -> Result<R, Stop> {
+        let store = &mut self.store;
+        store.data_mut().begin(hook, update);
+        let result = refuel(store, &self.limits).and_then(|()| function(store, &self.exports));
+        let fuel_left = store.get_fuel().unwrap_or(0);
+        let result = match result {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(failure(&error, store, &self.limits)),
+        };
+        let breach = store.data_mut().arena.take_breach();
+        store.data_mut().end();
+        self.statistics.calls += 1;
+        self.statistics.fuel += self.limits.fuel.saturating_sub(fuel_left);
+        result.map_err(|kind| Stop { kind, breach })
+    }
+}
+
+/// Why a call did not return.
+pub(super) struct Stop {
+    pub(super) kind: PluginErrorKind,
+    breach: Option<Breach>,
+}
+
+/// A configured plugin in an instance, until it crashes.
+pub(super) struct Session<E> {
+    plugin: Plugin,
+    settings: Vec<Setting>,
+    context: Option<Context>,
+    live: Option<Live<E>>,
+    /// What instances before the present one used.
+    before: Statistics,
+    /// Messages of an instance that is gone.
+    messages: Vec<Message>,
+}
+
+impl<E: Configurable> Session<E> {
+    /// Starts the plugin and configures it.
+    pub(super) fn new(
+        plugin: &Plugin,
+        settings: &Settings,
+        context: Option<Context>,
+    ) -> Result<Self, PluginError> {
+        let mut session = Self {
+            plugin: plugin.clone(),
+            settings: settings.to_contract(),
+            context,
+            live: None,
+            before: Statistics::default(),
+            messages: Vec::new(),
+        };
+        session.start()?;
+        Ok(session)
+    }
+
+    pub(super) fn identity(&self) -> &PluginIdentity {
+        self.plugin.identity()
+    }
+
+    fn start(&mut self) -> Result<(), PluginError> {
+        let plugin = &self.plugin;
+        let randomness = Randomness::new(self.context, &plugin.description().name);
+        let live = Live::start(plugin.pre(), plugin.limits(), randomness)
+            .map_err(|kind| PluginError::new(plugin.identity(), kind))?;
+        self.live = Some(live);
+        let settings = std::mem::take(&mut self.settings);
+        let configured = self.answer(Hook::Configure, None, |store, exports| {
+            exports.configure(store, &settings)
+        });
+        self.settings = settings;
+        configured
+    }
+
+    /// Calls a function that cannot answer a fault.
+    pub(super) fn call<R>(
+        &mut self,
+        hook: Hook,
+        update: Option<u64>,
+        function: impl FnOnce(&mut Store<State>, &E) -> wasmtime::Result<R>,
+    ) -> Result<R, PluginError> {
+        self.answer(hook, update, |store, exports| {
+            function(store, exports).map(Ok)
+        })
+    }
+
+    /// Calls a function that may answer a fault, which leaves the instance alive.
+    pub(super) fn answer<R>(
+        &mut self,
+        hook: Hook,
+        update: Option<u64>,
+        function: impl FnOnce(&mut Store<State>, &E) -> wasmtime::Result<Result<R, Fault>>,
+    ) -> Result<R, PluginError> {
+        let Some(live) = &mut self.live else {
+            return Err(self.error(hook, PluginErrorKind::Stopped));
+        };
+        // The breach belongs to the call, so a fault is told apart before the call is over.
+        let called = live.call(hook, update, |store, exports| {
+            Ok(function(store, exports)?.map_err(|fault| fault_kind(fault, store)))
+        });
+        match called {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(kind)) => Err(self.error(hook, kind)),
+            Err(stop) => {
+                self.retire();
+                // A plugin that does not expect an operation to be refused crashes soon after it.
+                let kind = match (stop.kind, stop.breach) {
+                    (PluginErrorKind::Trap { .. }, Some(breach)) => PluginErrorKind::Limit(breach),
+                    (kind, _) => kind,
+                };
+                Err(self.error(hook, kind))
+            }
+        }
+    }
+
+    /// Puts a new instance in the place of one that kept too many handles.
+    pub(super) fn replace_if_worn(
+        &mut self,
+        save: impl FnOnce(&mut Store<State>, &E) -> wasmtime::Result<Vec<u8>>,
+        restore: impl FnOnce(&mut Store<State>, &E, &[u8]) -> wasmtime::Result<Result<(), Fault>>,
+    ) -> Result<(), PluginError> {
+        let worn = |live: &Live<E>| live.store.data().arena.is_worn();
+        if !self.live.as_ref().is_some_and(worn) {
+            return Ok(());
+        }
+        let state = self.call(Hook::Save, None, save)?;
+        self.retire();
+        self.before.replacements += 1;
+        self.start()?;
+        self.answer(Hook::Restore, None, |store, exports| {
+            restore(store, exports, &state)
+        })
+    }
+
+    pub(super) fn error(&self, hook: Hook, kind: PluginErrorKind) -> PluginError {
+        PluginError::in_hook(self.identity(), hook, kind)
+    }
+
+    /// Drops the instance; what it said and used is kept.
+    fn retire(&mut self) {
+        self.before = self.statistics();
+        if let Some(mut live) = self.live.take() {
+            self.messages.extend(live.store.data_mut().journal.drain());
+        }
+    }
+
+    pub(super) fn drain_messages(&mut self) -> Vec<Message> {
+        let mut messages = std::mem::take(&mut self.messages);
+        if let Some(live) = &mut self.live {
+            messages.extend(live.store.data_mut().journal.drain());
+        }
+        messages
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        let before = self.before;
+        let Some(live) = &self.live else {
+            return before;
+        };
+        let arena = &live.store.data().arena;
+        Statistics {
+            calls: before.calls + live.statistics.calls,
+            operations: before.operations + arena.operations,
+            readbacks: before.readbacks + arena.readbacks,
+            fuel: before.fuel + live.statistics.fuel,
+            peak_tensors: before.peak_tensors.max(arena.peak),
+            live_tensors: arena.live(),
+            replacements: before.replacements,
+        }
+    }
+}
+
+impl<E> std::fmt::Debug for Session<E> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Session")
+            .field("plugin", &self.plugin)
+            .field("context", &self.context)
+            .field("live", &self.live.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn refuel(store: &mut Store<State>, limits: &Limits) -> wasmtime::Result<()> {
+    store.set_fuel(limits.fuel)?;
+    store.set_epoch_deadline(ticks(Duration::from_millis(limits.deadline_ms)));
+    Ok(())
+}
+
+/// Ticks of the engine that surely cover `time`.
+fn ticks(time: Duration) -> u64 {
+    (time.as_nanos() / TICK.as_nanos()) as u64 + 1
+}
+
+fn start_error(error: wasmtime::Error) -> PluginErrorKind {
+    PluginErrorKind::Start {
+        reason: format!("{error:#}"),
+    }
+}
+
+fn failed_start(
+    error: &wasmtime::Error,
+    store: &mut Store<State>,
+    limits: &Limits,
+) -> PluginErrorKind {
+    if let Some(breach) = store.data_mut().meter.take_refused() {
+        return PluginErrorKind::Limit(breach);
+    }
+    let reason = format!("{error:#}");
+    // The engine counts instances, memories and tables itself and has no type for this error.
+    if reason.contains("count too high") {
+        return PluginErrorKind::Limit(Breach {
+            limit: Limit::Instances,
+            allowed: limits.instances,
+            wanted: None,
+        });
+    }
+    match failure(error, store, limits) {
+        PluginErrorKind::Trap { frames, .. } if frames.is_empty() => {
+            PluginErrorKind::Start { reason }
+        }
+        kind => kind,
+    }
+}
+
+/// What a call that did not return means.
+fn failure(error: &wasmtime::Error, store: &mut Store<State>, limits: &Limits) -> PluginErrorKind {
+    let state = store.data_mut();
+    let refused = state.meter.take_refused();
+    if let Some(&breach) = error.downcast_ref::<Breach>() {
+        return PluginErrorKind::Limit(breach);
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::OutOfFuel) {
+        return PluginErrorKind::Limit(Breach {
+            limit: Limit::Fuel,
+            allowed: limits.fuel,
+            wanted: None,
+        });
+    }
+    if let Some(breach) = refused {
+        return PluginErrorKind::Limit(breach);
+    }
+    let reason = trap.map_or_else(|| error.root_cause().to_string(), Trap::to_string);
+    PluginErrorKind::Trap {
+        reason: reason
+            .strip_prefix("wasm trap: ")
+            .unwrap_or(&reason)
+            .to_owned(),
+        message: state.journal.take_last_error(),
+        frames: error
+            .downcast_ref::<WasmBacktrace>()
+            .map(frames)
+            .unwrap_or_default(),
+    }
+}
+
+/// The functions of a backtrace, innermost first, without those that only carry out a panic.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    const PANIC: [&str; 7] = [
+        "core::panicking::",
+        "core::result::unwrap_failed",
+        "core::option::",
+        "std::panicking::",
+        "std::sys::",
+        "std::alloc::",
+        "__rust",
+    ];
+    // Names are demangled by the engine when it prints a backtrace, and nowhere else.
+    let printed = backtrace.to_string();
+    let names: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| line.split_once(" - ")?.1.split_once('!'))
+        .map(|(_, name)| without_hash(name))
+        .collect();
+    let own = |name: &&&str| !PANIC.iter().any(|prefix| name.starts_with(prefix));
+    let mut shown: Vec<String> = names
+        .iter()
+        .filter(own)
+        .take(FRAMES)
+        .map(|name| (*name).to_owned())
+        .collect();
+    if shown.is_empty() {
+        shown = names
+            .iter()
+            .take(FRAMES)
+            .map(|name| (*name).to_owned())
+            .collect();
+    }
+    shown
+}
+
+/// A Rust name without the `::h0123456789abcdef` that the compiler adds.
+fn without_hash(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((path, hash))
+            if hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit()) =>
+        {
+            path
+        }
+        _ => name,
+    }
+}
+
+/// A fault of the plugin, or the limit behind it.
+fn fault_kind(fault: Fault, store: &mut Store<State>) -> PluginErrorKind {
+    let breach = store.data_mut().arena.take_breach();
+    if fault.code == FaultCode::Budget
+        && let Some(breach) = breach
+    {
+        return PluginErrorKind::Limit(breach);
+    }
+    PluginErrorKind::Fault {
+        code: match fault.code {
+            FaultCode::InvalidInput => "invalid-input",
+            FaultCode::Shape => "shape",
+            FaultCode::ElementType => "element-type",
+            FaultCode::Budget => "budget",
+            FaultCode::Unsupported => "unsupported",
+            FaultCode::Internal => "internal",
+        },
+        message: fault.message,
+        hint: fault.hint,
+    }
+}

@@ -1,0 +1,87 @@
+//! What the host keeps for one instance of a plugin, and resets at every call.
+
+use std::time::{Duration, Instant};
+
+use super::journal::Journal;
+use super::kind::Hook;
+use super::limits::{Breach, Limit, Limits, Meter};
+use super::randomness::Randomness;
+use super::tensors::Arena;
+
+/// The host's side of one instance.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) meter: Meter,
+    pub(super) journal: Journal,
+    pub(super) randomness: Randomness,
+    pub(super) arena: Arena,
+    pub(super) clock: Clock,
+}
+
+impl State {
+    pub(super) fn new(limits: &Limits, randomness: Randomness) -> Self {
+        Self {
+            meter: Meter::new(*limits),
+            journal: Journal::new(limits.log_bytes),
+            randomness,
+            arena: Arena::new(limits),
+            clock: Clock::new(Duration::from_millis(limits.deadline_ms)),
+        }
+    }
+
+    /// Before a call.
+    pub(super) fn begin(&mut self, hook: Hook, update: Option<u64>) {
+        self.journal.begin(hook);
+        self.randomness.begin(hook, update);
+        self.clock.begin();
+    }
+
+    /// After a call, however it ended: no tensor outlives it.
+    pub(super) fn end(&mut self) {
+        self.arena.clear();
+    }
+}
+
+/// How long a call has computed, without the time in which the host worked for it.
+#[derive(Debug)]
+pub(super) struct Clock {
+    deadline: Duration,
+    begun: Instant,
+    host: Duration,
+}
+
+impl Clock {
+    fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            begun: Instant::now(),
+            host: Duration::ZERO,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.begun = Instant::now();
+        self.host = Duration::ZERO;
+    }
+
+    /// Takes the time since `begun` off the account of the plugin.
+    pub(super) fn excuse(&mut self, begun: Instant) {
+        self.host += begun.elapsed();
+    }
+
+    /// What is left of the time.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is left.
+    pub(super) fn left(&self) -> Result<Duration, Breach> {
+        self.deadline
+            .checked_sub(self.begun.elapsed().saturating_sub(self.host))
+            .filter(|left| !left.is_zero())
+            .ok_or(Breach {
+                limit: Limit::DeadlineMs,
+                allowed: self.deadline.as_millis() as u64,
+                wanted: None,
+            })
+    }
+}
