@@ -81,7 +81,9 @@ fn step(bencher: Bencher<'_, '_>, depths: &[usize], phase: Phase) {
             optimizer
                 .accumulate(&current, -picked.mean())
                 .expect("the loss is connected");
-            let stepped = optimizer.step(current, &RATES).expect("there are gradients");
+            let stepped = optimizer
+                .step(current, &RATES)
+                .expect("there are gradients");
             network = Some(stepped.network);
         });
 }

@@ -236,7 +236,11 @@ impl Parity {
             let expected = self.target_stage(index, &format!("module_{index}_gradients"));
             let expected = parameter_values(&expected);
             let names = parameters(&hybrid.stages()[index]);
-            assert_eq!(found.len(), names.len(), "only module {index} has gradients");
+            assert_eq!(
+                found.len(),
+                names.len(),
+                "only module {index} has gradients"
+            );
             for parameter in names {
                 let found = &found[&parameter.id];
                 let expected = &expected[&parameter.name];
@@ -272,7 +276,11 @@ impl Parity {
                 }
             }
             let trained = parameters(&network.stages()[index]).len();
-            assert_eq!(optimizer.state_len(), trained, "only module {index} has state");
+            assert_eq!(
+                optimizer.state_len(),
+                trained,
+                "only module {index} has state"
+            );
             for (other, (now, then)) in network.stages().iter().zip(before.stages()).enumerate() {
                 let changed = parameter_values(now) != parameter_values(then);
                 assert_eq!(changed, other == index, "stage {other} in hybrid {index}");
@@ -325,12 +333,14 @@ impl Parity {
         };
         // The reference registers the two embeddings beside the stages.
         let whole = Optimizer::new(config, &self.assembled(), Phase::FineTune);
-        let names = whole.no_decay_names().iter().map(|name| {
-            match name.strip_prefix("stages.0.") {
-                Some(local @ ("pos_embed" | "cls_token")) => local.to_owned(),
-                _ => name.clone(),
-            }
-        });
+        let names =
+            whole
+                .no_decay_names()
+                .iter()
+                .map(|name| match name.strip_prefix("stages.0.") {
+                    Some(local @ ("pos_embed" | "cls_token")) => local.to_owned(),
+                    _ => name.clone(),
+                });
         assert_eq!(sorted(names.collect()), recorded("whole_model"));
         let module = Optimizer::new(config, &self.hybrid(0), Phase::Module(0));
         let names = module
@@ -390,9 +400,9 @@ fn assert_number(found: f64, expected: f64, what: &str) {
 
 fn assert_values(found: &[f32], expected: &[f32], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected
-        .iter()
-        .fold(0.0_f64, |largest, value| largest.max(f64::from(value.abs())));
+    let largest = expected.iter().fold(0.0_f64, |largest, value| {
+        largest.max(f64::from(value.abs()))
+    });
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let error = f64::from((found - expected).abs());
         assert!(

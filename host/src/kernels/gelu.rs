@@ -231,7 +231,7 @@ fn normal(x: f32) -> (f32, f32) {
         0.009_618_057,
         0.055_503_27,
         0.240_226_5,
-        0.693_147_2,
+        std::f32::consts::LN_2,
         1.0,
     ];
     /// 1.5·2²³: adding it rounds to an integer, which then stands in the lowest bits.
@@ -243,7 +243,11 @@ fn normal(x: f32) -> (f32, f32) {
 
     let exponent = x * x * (-0.5 * std::f32::consts::LOG2_E);
     let negligible = exponent <= SMALLEST;
-    let exponent = if exponent > SMALLEST { exponent } else { SMALLEST };
+    let exponent = if exponent > SMALLEST {
+        exponent
+    } else {
+        SMALLEST
+    };
     let rounded = exponent + ROUND;
     let fraction = exponent - (rounded - ROUND);
     let power = polynomial(&POWER, fraction);

@@ -181,9 +181,7 @@ impl Architecture {
                 let prefix = format!("stages.{index}.");
                 let initial = Initial::new(initial, phase, prefix, &device);
                 match self {
-                    Self::Vit(config) => {
-                        Stage::Vit(VitStage::new(config, depths, index, &initial))
-                    }
+                    Self::Vit(config) => Stage::Vit(VitStage::new(config, depths, index, &initial)),
                 }
             })
             .collect();

@@ -32,11 +32,7 @@ impl Linear {
 
     /// `[.., inputs]` to `[.., outputs]`.
     pub(super) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        linear(
-            input,
-            self.weight.val(),
-            self.bias.as_ref().map(Param::val),
-        )
+        linear(input, self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }
 

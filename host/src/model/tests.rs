@@ -112,10 +112,17 @@ fn presets_have_the_published_sizes() {
     }
     assert_eq!(Architecture::preset("vit"), None);
     // Multiplications per picture, in units of 10⁹: the figures of the paper's tables.
-    for (name, expected) in [("vit-base", 17.6), ("deit-tiny-32", 1.0), ("deit-tiny-128", 3.9)] {
+    for (name, expected) in [
+        ("vit-base", 17.6),
+        ("deit-tiny-32", 1.0),
+        ("deit-tiny-128", 3.9),
+    ] {
         let architecture = Architecture::preset(name).unwrap();
         let macs = architecture.training_macs(&[architecture.depth()], Trained::All);
-        assert!((macs.forward as f64 / 1e9 - expected).abs() < 0.06, "{name}");
+        assert!(
+            (macs.forward as f64 / 1e9 - expected).abs() < 0.06,
+            "{name}"
+        );
     }
 }
 
@@ -186,11 +193,17 @@ fn impossible_networks_are_refused() {
         let error = Architecture::Vit(config).validate().unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     };
-    refused(|config| config.heads = 5, "width 12 of the network is not a multiple of heads 5");
+    refused(
+        |config| config.heads = 5,
+        "width 12 of the network is not a multiple of heads 5",
+    );
     refused(|config| config.patch_size = 3, "image-size 8");
     refused(|config| config.channels = 0, "channels of the network is 0");
     refused(|config| config.heads = 0, "heads of the network is 0");
-    refused(|config| config.patch_size = 0, "patch-size of the network is 0");
+    refused(
+        |config| config.patch_size = 0,
+        "patch-size of the network is 0",
+    );
     refused(|config| config.layer_norm_eps = f64::NAN, "layer_norm_eps");
     let depths = |depths: &[usize]| {
         Architecture::Vit(config())
@@ -224,8 +237,14 @@ fn initial_weights_depend_on_seed_phase_and_name_alone() {
     let bytes = |stage: &Stage| stage_to_safetensors(stage, &BTreeMap::new());
     let first = make(SEED, Phase::Meta, &[1, 2]);
     // The other stage's depth does not matter.
-    assert_eq!(bytes(&first[0]), bytes(&make(SEED, Phase::Meta, &[1, 3])[0]));
-    assert_ne!(bytes(&first[0]), bytes(&make(Seed(8), Phase::Meta, &[1, 2])[0]));
+    assert_eq!(
+        bytes(&first[0]),
+        bytes(&make(SEED, Phase::Meta, &[1, 3])[0])
+    );
+    assert_ne!(
+        bytes(&first[0]),
+        bytes(&make(Seed(8), Phase::Meta, &[1, 2])[0])
+    );
     assert_ne!(
         bytes(&first[0]),
         bytes(&make(SEED, Phase::Module(0), &[1, 2])[0])
@@ -247,8 +266,16 @@ fn initial_weights_have_the_stated_distribution() {
     let variance = weight.iter().map(|value| value * value).sum::<f32>() / weight.len() as f32;
     assert!((variance.sqrt() / 0.02 - 1.0).abs() < 0.15, "{variance}");
     assert_ne!(weight, read("blocks.1.mlp.fc1.weight"));
-    assert!(read("blocks.0.mlp.fc1.bias").iter().all(|value| *value == 0.0));
-    assert!(read("blocks.0.norm1.weight").iter().all(|value| *value == 1.0));
+    assert!(
+        read("blocks.0.mlp.fc1.bias")
+            .iter()
+            .all(|value| *value == 0.0)
+    );
+    assert!(
+        read("blocks.0.norm1.weight")
+            .iter()
+            .all(|value| *value == 1.0)
+    );
     let bound = 1.0 / 32.0_f32.sqrt();
     let patch = read("patch_embed.proj.weight");
     let largest = patch.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
@@ -271,9 +298,15 @@ fn hybrids_give_what_the_whole_network_gives() {
             assert!(boundary.is_autodiff());
         }
         for (index, boundary) in forward.boundaries.iter().enumerate() {
-            assert_eq!(boundary.is_tracked(), index >= trained, "{index} of {trained}");
+            assert_eq!(
+                boundary.is_tracked(),
+                index >= trained,
+                "{index} of {trained}"
+            );
         }
-        let differences = values(forward.logits).into_iter().zip(values(plain.logits.clone()));
+        let differences = values(forward.logits)
+            .into_iter()
+            .zip(values(plain.logits.clone()));
         for (found, expected) in differences {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
@@ -324,8 +357,16 @@ fn weights_survive_a_file() {
     let loaded = load_network(other, &bytes).unwrap();
     assert_eq!(bytes, network_to_safetensors(&loaded, &metadata));
     // Loading does not thaw.
-    assert!(parameters(&loaded.stages()[0]).iter().all(|parameter| !parameter.trained));
-    assert!(parameters(&loaded.stages()[1]).iter().all(|parameter| parameter.trained));
+    assert!(
+        parameters(&loaded.stages()[0])
+            .iter()
+            .all(|parameter| !parameter.trained)
+    );
+    assert!(
+        parameters(&loaded.stages()[1])
+            .iter()
+            .all(|parameter| parameter.trained)
+    );
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
     assert_eq!(shape("stages.1.blocks.1.attn.qkv.weight"), [36, 12]);
@@ -372,9 +413,17 @@ fn weights_of_another_network_are_refused() {
     );
     refused(network(&[1]), b"no weights", "not a safetensors file");
     let whole = bytes(&[1]);
-    refused(network(&[1]), &whole[..whole.len() - 4], "not a safetensors file");
+    refused(
+        network(&[1]),
+        &whole[..whole.len() - 4],
+        "not a safetensors file",
+    );
     let place = whole.windows(3).position(|bytes| bytes == b"F32").unwrap();
-    let mut other_type = whole.clone();
+    let mut other_type = whole;
     other_type[place..place + 3].copy_from_slice(b"I32");
-    refused(network(&[1]), &other_type, "values of type I32 where F32 is needed");
+    refused(
+        network(&[1]),
+        &other_type,
+        "values of type I32 where F32 is needed",
+    );
 }

@@ -25,13 +25,21 @@ pub enum WeightsError {
     #[error("not a safetensors file: {0} (it may be cut off; write or fetch it again)")]
     Malformed(#[from] safetensors::SafeTensorError),
     /// Parameters of the network that the file lacks.
-    #[error("{} lacking, such as {} (the weights are of another network, stage, or depth)", count(names), list(names))]
+    #[error(
+        "{} lacking, such as {} (the weights are of another network, stage, or depth)",
+        count(names),
+        list(names)
+    )]
     Missing {
         /// Their names in the file.
         names: Vec<String>,
     },
     /// Tensors in the file that the network lacks.
-    #[error("{} unknown to this network, such as {} (the weights are of another network, stage, or depth)", count(names), list(names))]
+    #[error(
+        "{} unknown to this network, such as {} (the weights are of another network, stage, or depth)",
+        count(names),
+        list(names)
+    )]
     Unexpected {
         /// Their names in the file.
         names: Vec<String>,
@@ -152,7 +160,9 @@ impl ModuleVisitor for Writer {
         self.entries.push(Entry {
             name: self.path.name(),
             shape: data.shape().to_vec(),
-            values: data.try_into_vec().expect("the values were converted to f32"),
+            values: data
+                .try_into_vec()
+                .expect("the values were converted to f32"),
         });
     }
 }
@@ -178,7 +188,7 @@ fn serialize<M: Module>(module: &M, metadata: &BTreeMap<String, String>) -> Vec<
     }
     let mut header = serde_json::Value::Object(header).to_string();
     // Spaces until the tensors are aligned.
-    while header.len() % 8 != 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     let mut bytes = Vec::with_capacity(8 + header.len() + end);

@@ -72,7 +72,10 @@ mod tests {
     fn only_matrices_decay() {
         for decay in [Decay::Standard, Decay::Reference] {
             let of = |name, shape: &[usize]| group(decay, name, shape, true);
-            assert_eq!(of("stages.0.blocks.0.attn.qkv.weight", &[4, 12]), Group::Decay);
+            assert_eq!(
+                of("stages.0.blocks.0.attn.qkv.weight", &[4, 12]),
+                Group::Decay
+            );
             assert_eq!(of("patch_embed.proj.weight", &[4, 1, 2, 2]), Group::Decay);
             assert_eq!(of("stages.0.blocks.0.norm1.weight", &[4]), Group::NoDecay);
             assert_eq!(of("stages.0.blocks.0.attn.qkv.bias", &[12]), Group::NoDecay);

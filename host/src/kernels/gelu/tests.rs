@@ -68,7 +68,19 @@ fn distribution_agrees_with_double_precision() {
 #[test]
 fn values_agree_with_the_composed_operation() {
     let device = Device::flex();
-    for count in [1, 2, 7, 15, 16, 17, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
+    for count in [
+        1,
+        2,
+        7,
+        15,
+        16,
+        17,
+        1000,
+        CHUNK - 1,
+        CHUNK,
+        CHUNK + 1,
+        3 * CHUNK + 5,
+    ] {
         let input = tensor(draws(count, 6.0), &device);
         assert_close(&values(gelu(input.clone())), &values(composed(input)), 1e-6);
     }
@@ -124,7 +136,15 @@ fn a_shared_gradient_is_not_overwritten() {
 #[test]
 fn what_is_no_number_stays_visible() {
     let device = Device::flex();
-    let special = vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 0.0, -0.0];
+    let special = vec![
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        1e30,
+        -1e30,
+        0.0,
+        -0.0,
+    ];
     let found = values(gelu(tensor(special.clone(), &device)));
     let expected = values(composed(tensor(special, &device)));
     for (found, expected) in found.iter().zip(expected) {
