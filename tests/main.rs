@@ -1,4 +1,13 @@
-//! Integration tests.
+//! Integration tests: the library's public surface and the command as a person uses it.
+#![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
+mod bad_input;
 mod builder;
+mod command;
+mod data;
+#[cfg(feature = "wgpu")]
+mod gpu;
+mod parity;
 mod plugin;
+mod run;
+mod tidy;

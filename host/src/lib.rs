@@ -1,13 +1,21 @@
 //! Trains large neural networks by divide and conquer: Deep Incubation (Ni et al., ICCV 2023).
+//!
+//! Start at [`cli::main`] for the program, [`training`] for the method, [`plugin`] for the
+//! contract with plugins, and [`model`] for the network. ARCHITECTURE.md tells how they fit.
 
 pub mod allocator;
 pub mod builder;
+pub mod cli;
 pub mod data;
 pub mod device;
+pub mod event;
+pub mod experiment;
 pub mod kernels;
 pub mod model;
 pub mod optimizer;
 pub mod phase;
 pub mod plugin;
 pub mod random;
+pub mod run;
 pub mod tensor;
+pub mod training;

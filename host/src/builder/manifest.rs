@@ -98,20 +98,14 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new()
-            .permissions(readable_by_all())
-            .tempfile_in(folder)?;
+        // Created as an ordinary file, since components are for everyone.
+        let mut file =
+            tempfile::Builder::new().make_in(folder, |path| fs::File::create_new(path))?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
     };
     write().map_err(BuildError::file("writing", path))
-}
-
-/// Temporary files are private unless asked otherwise; components are for everyone.
-fn readable_by_all() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o644)
 }
 
 fn sha256(bytes: &[u8]) -> String {

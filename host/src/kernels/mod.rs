@@ -1,1 +1,3 @@
 //! Fused operations that replace compositions of the tensor library.
+
+pub mod gelu;

@@ -235,6 +235,11 @@ impl Error for PluginError {
 }
 
 impl PluginError {
+    /// Whether the plugin reached one of its limits.
+    pub fn is_limit(&self) -> bool {
+        matches!(*self.kind, PluginErrorKind::Limit(_))
+    }
+
     pub(super) fn new(plugin: &PluginIdentity, kind: PluginErrorKind) -> Self {
         Self {
             plugin: Box::new(plugin.clone()),

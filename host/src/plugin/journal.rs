@@ -1,6 +1,7 @@
 //! What a plugin says: messages and metrics, bounded for each call, kept until they are fetched.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -27,6 +28,17 @@ pub enum Level {
     Warning,
     /// Something is wrong.
     Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
 }
 
 /// One thing that a plugin said.

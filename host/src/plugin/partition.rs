@@ -1,5 +1,7 @@
 //! Partition schemes: how the target model is cut into modules.
 
+use serde::{Deserialize, Serialize};
+
 use super::contract::v0_1::exports::incubate::plugin::partition as contract;
 use super::engine::Plugin;
 use super::error::{PluginError, PluginErrorKind};
@@ -50,7 +52,7 @@ pub struct PartitionRequest {
 }
 
 /// The depths of one module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleDepth {
     /// Blocks of the target module.
     pub target: u32,

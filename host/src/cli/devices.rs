@@ -1,0 +1,16 @@
+//! `incubate devices`.
+
+use anyhow::Result;
+
+use super::print;
+use crate::device::{self, DeviceChoice};
+
+/// Lists the devices and says which one `auto` takes.
+pub(super) fn devices() -> Result<()> {
+    print("cpu")?;
+    for adapter in device::list() {
+        print(&format!("wgpu:{}  {adapter}", adapter.index))?;
+    }
+    let chosen = device::choose(DeviceChoice::Auto, false)?;
+    print(&format!("auto takes: {} ({})", chosen.name, chosen.reason))
+}

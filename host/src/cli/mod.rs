@@ -1,0 +1,93 @@
+//! The command line: the only part that prints. Data goes to standard output, everything else to
+//! standard error.
+
+mod arguments;
+mod build;
+mod devices;
+mod eval;
+mod exit;
+mod number;
+mod plan;
+mod plugin;
+mod progress;
+mod run;
+mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use self::arguments::{Arguments, Command};
+
+/// Reads the arguments, does what they ask, and answers the exit status (see `exit`).
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, not errors. A closed pipe has nobody left to tell.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => exit::USAGE.into(),
+            };
+        }
+    };
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let style = anstyle::AnsiColor::Red.on_default().bold();
+            let mut stderr = anstream::stderr().lock();
+            // Standard error may be closed; the exit status still tells.
+            let _ = writeln!(stderr, "{style}error{style:#}: {}", chain(&error));
+            exit::code(&error).into()
+        }
+    }
+}
+
+/// Runs one command.
+fn dispatch(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Run(options) => run::run(&options),
+        Command::Plan(options) => plan::plan(&options),
+        Command::Eval(options) => eval::eval(&options),
+        Command::Plugin(command) => plugin::plugin(&command),
+        Command::Devices => devices::devices(),
+    }
+}
+
+/// The causes of an error on one line. Errors of this program say what their cause says, so a
+/// cause whose words are already there is left out.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string();
+        if text.is_empty() {
+            text = words;
+        } else if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+    }
+    text
+}
+
+/// Whether the reader of our output went away, as `incubate plan | head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Writes a line of data.
+fn print(line: &str) -> Result<()> {
+    Ok(writeln!(anstream::stdout().lock(), "{line}")?)
+}
+
+/// Writes a value as one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&serde_json::to_string(value)?)
+}

@@ -1,0 +1,77 @@
+//! `incubate plan`.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::arguments::PlanOptions;
+use super::number::{bytes, short, thousands};
+use super::run::plugin_host;
+use super::{print, print_json, table};
+use crate::training::{Plan, prepare};
+use crate::{device, experiment};
+
+/// Shows what a run would do and cost.
+pub(super) fn plan(options: &PlanOptions) -> Result<()> {
+    let resolved = experiment::load(
+        options.experiment.experiment.as_deref(),
+        &options.experiment.assignments,
+    )?;
+    let settings = resolved.settings();
+    let prepared = prepare(resolved, &plugin_host()?)?;
+    let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
+    let plan = Plan::new(&prepared, &device)?;
+    let (method, baseline) = plan.totals();
+    if options.json {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|setting| {
+                json!({ "key": setting.key, "value": setting.value, "source": setting.source.to_string() })
+            })
+            .collect();
+        return print_json(&json!({
+            "plan": plan,
+            "incubation_macs": method,
+            "baseline_macs": baseline,
+            "device": device.name,
+            "settings": settings,
+        }));
+    }
+    let rows: Vec<Vec<String>> = plan
+        .units
+        .iter()
+        .map(|unit| {
+            let depths: Vec<String> = unit.depths.iter().map(ToString::to_string).collect();
+            vec![
+                unit.unit.clone(),
+                depths.join("+"),
+                thousands(unit.parameters),
+                thousands(unit.trained_parameters),
+                short(unit.forward_macs),
+                short(unit.backward_macs),
+                unit.epochs.to_string(),
+                thousands(unit.updates),
+                short(unit.total_macs),
+                bytes(unit.memory_bytes),
+            ]
+        })
+        .collect();
+    let heading = [
+        "unit", "blocks", "parameters", "trained", "forward", "backward", "epochs", "updates", "MACs", "memory",
+    ];
+    print(&table::table(&heading, &rows))?;
+    print("")?;
+    print("forward, backward: multiply-accumulate operations (MACs) for one picture; MACs: for the whole unit.")?;
+    print("memory: an estimate of weights, gradients, optimizer state, and activations of one batch.")?;
+    let ratio = method as f64 / baseline as f64;
+    print(&format!(
+        "incubation in all: {} MACs, {ratio:.2} times the end-to-end baseline",
+        short(method)
+    ))?;
+    print(&format!("device: {} ({})", device.name, device.reason))?;
+    print("")?;
+    let rows: Vec<Vec<String>> = settings
+        .into_iter()
+        .map(|setting| vec![format!("{} = {}", setting.key, setting.value), setting.source.to_string()])
+        .collect();
+    print(&table::text(&["setting", "from"], &rows))
+}

@@ -1,0 +1,209 @@
+//! Showing events to a person: a bar where there is a terminal, plain lines elsewhere.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::number::{percent, seconds, thousands};
+use crate::event::{Event, Observer};
+
+/// The least time between two plain lines about the same unit.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+/// Updates over which the shown loss and accuracy are averaged.
+const AVERAGED: usize = 50;
+
+/// The unit that is being trained.
+struct Training {
+    unit: String,
+    epochs: u32,
+    updates: u64,
+    batch: usize,
+    begun: Instant,
+    last_line: Option<Instant>,
+    recent: VecDeque<(f64, f64)>,
+    validation: Option<f64>,
+    bar: Option<ProgressBar>,
+}
+
+/// Writes progress to standard error.
+#[derive(Default)]
+pub(super) struct Progress {
+    training: Option<Training>,
+}
+
+impl Training {
+    /// The mean of the recent losses and accuracies.
+    fn recent(&self) -> (f64, f64) {
+        let count = self.recent.len().max(1) as f64;
+        let (loss, accuracy) = self
+            .recent
+            .iter()
+            .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        (loss / count, accuracy / count)
+    }
+
+    /// What an update is shown as.
+    fn describe(&self, epoch: u32, update: u64, rate: f64, pictures_per_second: f64) -> String {
+        let (loss, accuracy) = self.recent();
+        let left = (self.updates - update - 1) as f64 * self.batch as f64 / pictures_per_second;
+        let validation = self
+            .validation
+            .map_or_else(String::new, |accuracy| format!("  validation {}", percent(accuracy)));
+        format!(
+            "epoch {}/{}  loss {loss:.4}  accuracy {}{validation}  rate {rate:.2e}  {} pictures/s  {} left",
+            epoch + 1,
+            self.epochs,
+            percent(accuracy),
+            thousands(pictures_per_second as u64),
+            seconds(left),
+        )
+    }
+}
+
+impl Progress {
+    /// A line beside the bar.
+    fn line(&self, text: &str) -> io::Result<()> {
+        let write = || writeln!(anstream::stderr().lock(), "{text}");
+        match self.training.as_ref().and_then(|training| training.bar.as_ref()) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// A line that begins with the unit.
+    fn unit_line(&self, unit: &str, text: &str) -> io::Result<()> {
+        let bold = anstyle::Style::new().bold();
+        self.line(&format!("{bold}{unit:>12}{bold:#}  {text}"))
+    }
+
+    /// Begins a unit.
+    fn start(&mut self, unit: &str, epochs: u32, updates: u64, batch: usize) {
+        let bar = (epochs > 0 && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(updates), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{prefix:>12}  {bar:20} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("=> ");
+            bar.set_style(style);
+            bar.set_prefix(unit.to_owned());
+            bar
+        });
+        self.training = Some(Training {
+            unit: unit.to_owned(),
+            epochs,
+            updates,
+            batch,
+            begun: Instant::now(),
+            last_line: None,
+            recent: VecDeque::new(),
+            validation: None,
+            bar,
+        });
+    }
+
+    /// Shows an update: on the bar at once, as a line from time to time.
+    fn update(&mut self, epoch: u32, update: u64, rate: f64, pictures_per_second: f64) -> io::Result<()> {
+        let Some(training) = &mut self.training else {
+            return Ok(());
+        };
+        let last = training.last_line.unwrap_or(training.begun);
+        let due = last.elapsed() >= BETWEEN_LINES;
+        let text = training.describe(epoch, update, rate, pictures_per_second);
+        if let Some(bar) = &training.bar {
+            bar.set_position(update + 1);
+            bar.set_message(text);
+        } else if due {
+            training.last_line = Some(Instant::now());
+            let unit = training.unit.clone();
+            self.unit_line(&unit, &text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Observer for Progress {
+    fn observe(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::RunStarted {
+                experiment,
+                folder,
+                device,
+                reason,
+                units,
+            } => {
+                self.line(&format!("run of {experiment} in {folder}"))?;
+                self.line(&format!("device: {device} ({reason})"))?;
+                if units.is_empty() {
+                    self.line("every unit is finished")?;
+                }
+                Ok(())
+            }
+            Event::UnitSkipped { unit } => self.unit_line(unit, "finished before"),
+            Event::UnitStarted {
+                unit,
+                epochs,
+                updates,
+                batch,
+                trained_parameters,
+            } => {
+                if *epochs > 0 {
+                    let text = format!(
+                        "{epochs} epochs, {} updates of {batch} pictures, {} parameters trained",
+                        thousands(*updates),
+                        thousands(*trained_parameters)
+                    );
+                    self.unit_line(unit, &text)?;
+                }
+                self.start(unit, *epochs, *updates, *batch);
+                Ok(())
+            }
+            Event::Update {
+                epoch,
+                update,
+                loss,
+                accuracy,
+                rate,
+                pictures_per_second,
+                ..
+            } => {
+                if let Some(training) = &mut self.training {
+                    if training.recent.len() == AVERAGED {
+                        training.recent.pop_front();
+                    }
+                    training.recent.push_back((*loss, *accuracy));
+                }
+                self.update(*epoch, *update, *rate, *pictures_per_second)
+            }
+            Event::Evaluated { accuracy, .. } => {
+                if let Some(training) = &mut self.training {
+                    training.validation = Some(*accuracy);
+                }
+                Ok(())
+            }
+            Event::PluginMessage {
+                unit,
+                plugin,
+                level,
+                message,
+            } => self.unit_line(unit, &format!("{level} of plugin {plugin}: {message}")),
+            Event::UnitFinished {
+                unit,
+                loss,
+                accuracy,
+                seconds: took,
+            } => {
+                if let Some(bar) = self.training.take().and_then(|training| training.bar) {
+                    bar.finish_and_clear();
+                }
+                let text = format!(
+                    "validation accuracy {}, loss {loss:.4}, took {}",
+                    percent(*accuracy),
+                    seconds(*took)
+                );
+                self.unit_line(unit, &text)
+            }
+            Event::PluginMetric { .. } | Event::PluginCost { .. } | Event::RunFinished { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `incubate run`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::arguments::RunOptions;
+use super::number::{percent, seconds, short, thousands};
+use super::progress::Progress;
+use super::{print, print_json, table};
+use crate::event::{Event, Observer};
+use crate::phase::Phase;
+use crate::plugin::PluginHost;
+use crate::run::Unit;
+use crate::training::{Report, Runner, Spent, prepare};
+use crate::{device, experiment};
+
+/// Writes events as lines of JSON to standard output.
+struct Lines;
+
+impl Observer for Lines {
+    fn observe(&mut self, event: &Event) -> io::Result<()> {
+        print_json(event).map_err(io::Error::other)
+    }
+}
+
+/// Trains the units that were asked for and prints the table.
+pub(super) fn run(options: &RunOptions) -> Result<()> {
+    let resolved = experiment::load(
+        options.experiment.experiment.as_deref(),
+        &options.experiment.assignments,
+    )?;
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
+    let host = plugin_host()?;
+    let prepared = prepare(resolved, &host)?;
+    let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
+    let runner = Runner::open(prepared, &out, device)?;
+    let units = if options.units.is_empty() {
+        runner.units()
+    } else {
+        options
+            .units
+            .iter()
+            .map(|name| runner.unit(name))
+            .collect::<Result<_, _>>()?
+    };
+    if options.json {
+        runner.run(&units, &mut Lines)?;
+        print_json(&serde_json::json!({ "event": "report", "report": runner.report()? }))
+    } else {
+        runner.run(&units, &mut Progress::default())?;
+        show(&runner.report()?, &out)
+    }
+}
+
+/// The plugin host with its cache of compiled plugins, which needs a home folder.
+pub(super) fn plugin_host() -> Result<PluginHost> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join("incubate").join("plugins"));
+    Ok(PluginHost::new(cache.as_deref())?)
+}
+
+/// Prints the table of a run.
+fn show(report: &Report, out: &Path) -> Result<()> {
+    if report.rows.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<Vec<String>> = report
+        .rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.title.clone(),
+                percent(row.accuracy),
+                format!("{:.4}", row.loss),
+                thousands(row.parameters),
+                thousands(row.trained_parameters),
+                row.epochs.to_string(),
+                short(row.macs),
+                seconds(row.seconds),
+            ]
+        })
+        .collect();
+    let mut total = |title: &str, spent: Option<Spent>| {
+        if let Some(spent) = spent {
+            let mut row = vec![title.to_owned()];
+            row.resize(6, String::new());
+            row.extend([short(spent.macs), seconds(spent.seconds)]);
+            rows.push(row);
+        }
+    };
+    total("incubation, one module after the other", report.incubation);
+    total("incubation, modules in parallel", report.longest_chain);
+    let heading = [
+        "network", "accuracy", "loss", "parameters", "trained", "epochs", "MACs", "time",
+    ];
+    print("")?;
+    print(&table::table(&heading, &rows))?;
+    print("")?;
+    print("MACs: multiply-accumulate operations of training, forward and backward; frozen parts count for what they cost.")?;
+    print("Accuracy and loss: cross-entropy over the validation pictures. In a hybrid, [n] is the trained module's depth.")?;
+    if let Some(verdict) = verdict(report) {
+        print(&verdict)?;
+    }
+    print(&format!("Record and weights: {}", out.display()))
+}
+
+/// Who is ahead, in one sentence.
+fn verdict(report: &Report) -> Option<String> {
+    let method = report.accuracy(Unit::Train(Phase::FineTune))?;
+    let baseline = report.accuracy(Unit::Train(Phase::Baseline))?;
+    let ratio = report.incubation?.macs as f64 / report.baseline?.macs as f64;
+    let points = (method - baseline) * 100.0;
+    let who = if points.abs() < 0.05 {
+        "Deep Incubation and end-to-end training are level".to_owned()
+    } else {
+        let (ahead, behind) = if points > 0.0 {
+            ("Deep Incubation", "end-to-end training")
+        } else {
+            ("End-to-end training", "Deep Incubation")
+        };
+        format!("{ahead} is {:.1} points ahead of {behind}", points.abs())
+    };
+    Some(format!("{who}; incubation spent {ratio:.2} times the compute of end-to-end training."))
+}

@@ -1,0 +1,356 @@
+//! Image folders: `train` and `val`, in each a folder for every class, in it PNG and JPEG files.
+//!
+//! Opening lists the files; a picture is decoded when it is asked for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::{ImageError, ImageFormat, ImageReader};
+use sha2::{Digest, Sha256};
+
+use super::config::{DataConfig, Limits, folder_name, hexadecimal};
+use super::picture::{Dataset, Normalisation, Picture, Pictures};
+use super::{DataError, subset};
+
+/// What a folder with pictures is.
+pub(super) const EXPECTED: &str = "a folder with `train` and `val` (or `validation`, or `test`), in each a folder for every class, in it PNG or JPEG files";
+
+const TRAIN: &str = "train";
+/// The first of these that is there is used.
+const VALIDATION: [&str; 3] = ["val", "validation", "test"];
+const DECODED: [&str; 3] = ["png", "jpg", "jpeg"];
+/// Pictures that are too likely to be meant as such for being ignored.
+const UNSUPPORTED: [&str; 12] = [
+    "avif", "bmp", "gif", "heic", "heif", "jp2", "jxl", "pbm", "ppm", "tif", "tiff", "webp",
+];
+/// Folders in a class folder, one in the other; more can only be a cycle of links.
+const MAX_DEPTH: usize = 8;
+
+/// Mean and standard deviation that are customary for ImageNet.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Opens the set in a folder.
+pub(super) fn open(
+    config: &DataConfig,
+    folder: &Path,
+    limits: Limits,
+) -> Result<Dataset, DataError> {
+    let missing = |names: &[&str]| DataError::Missing {
+        folder: folder.to_path_buf(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        expected: EXPECTED.to_owned(),
+    };
+    let train_folder = folder.join(TRAIN);
+    if !train_folder.is_dir() {
+        return Err(missing(&[TRAIN]));
+    }
+    let validation_folder = VALIDATION
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.is_dir())
+        .ok_or_else(|| missing(&VALIDATION))?;
+
+    let mut ignored_files = 0;
+    let train_classes = class_folders(&train_folder, &mut ignored_files)?;
+    if train_classes.is_empty() {
+        return Err(DataError::Missing {
+            folder: train_folder,
+            names: vec!["a class folder".to_owned()],
+            expected: EXPECTED.to_owned(),
+        });
+    }
+    let indices: HashMap<&str, usize> = train_classes
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| (name.as_str(), index))
+        .collect();
+    let mut train = Vec::new();
+    for (label, (name, path)) in train_classes.iter().enumerate() {
+        list_class(name, path, label, &mut train, &mut ignored_files)?;
+    }
+    let mut validation = Vec::new();
+    for (name, path) in class_folders(&validation_folder, &mut ignored_files)? {
+        let Some(label) = indices.get(name.as_str()) else {
+            return Err(DataError::UnknownClass {
+                folder: path,
+                train: train_folder,
+            });
+        };
+        list_class(&name, &path, *label, &mut validation, &mut ignored_files)?;
+    }
+    if validation.is_empty() {
+        return Err(DataError::Missing {
+            folder: validation_folder,
+            names: vec!["a class folder".to_owned()],
+            expected: EXPECTED.to_owned(),
+        });
+    }
+
+    let mut digest = Sha256::new();
+    for (part, entries) in [(TRAIN, &train), ("validation", &validation)] {
+        update(&mut digest, part, folder, entries)?;
+    }
+    let normalisation = config.normalisation(3)?.unwrap_or_else(|| Normalisation {
+        mean: IMAGENET_MEAN.to_vec(),
+        std: IMAGENET_STD.to_vec(),
+    });
+    Ok(Dataset {
+        name: folder_name(folder),
+        classes: train_classes.into_iter().map(|(name, _)| name).collect(),
+        channels: 3,
+        picture_size: None,
+        resize: config.resize.unwrap_or(true),
+        threads: config.threads,
+        normalisation,
+        train: Arc::new(FolderPictures::new(train, limits.train)),
+        validation: Arc::new(FolderPictures::new(validation, limits.validation)),
+        ignored_files,
+        digest: hexadecimal(digest),
+    })
+}
+
+struct Entry {
+    path: PathBuf,
+    label: usize,
+}
+
+struct FolderPictures(Vec<Entry>);
+
+impl FolderPictures {
+    fn new(entries: Vec<Entry>, limit: Option<usize>) -> Self {
+        let Some(indices) = subset::balanced(entries.iter().map(|entry| entry.label), limit) else {
+            return Self(entries);
+        };
+        let mut chosen = indices.into_iter().peekable();
+        let entries = entries.into_iter().enumerate();
+        Self(
+            entries
+                .filter(|(index, _)| chosen.next_if_eq(index).is_some())
+                .map(|(_, entry)| entry)
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Debug for FolderPictures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FolderPictures")
+            .field("len", &self.0.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pictures for FolderPictures {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.0[index].label
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.0[index].path.display().to_string()
+    }
+
+    /// The picture in red, green and blue. The format is told by the content, since names lie; the
+    /// orientation in the metadata of a photograph is not applied.
+    fn picture(&self, index: usize) -> Result<Picture, DataError> {
+        let path = &self.0[index].path;
+        let unreadable = |source| DataError::Read {
+            path: path.clone(),
+            source,
+        };
+        let bytes = fs::read(path).map_err(unreadable)?;
+        let reader = ImageReader::new(Cursor::new(&bytes))
+            .with_guessed_format()
+            .map_err(unreadable)?;
+        // The decoder would make up what is missing.
+        if reader.format() == Some(ImageFormat::Jpeg) && !is_complete_jpeg(&bytes) {
+            return Err(DataError::Corrupt {
+                path: path.clone(),
+                what: "it is truncated".to_owned(),
+            });
+        }
+        let decoded = reader.decode().map_err(|source| match source {
+            ImageError::Unsupported(_) => DataError::Format { path: path.clone() },
+            source => DataError::Decode {
+                path: path.clone(),
+                source,
+            },
+        })?;
+        let pixels = decoded.into_rgb8();
+        Ok(Picture {
+            width: pixels.width() as usize,
+            height: pixels.height() as usize,
+            channels: 3,
+            pixels: pixels.into_raw(),
+        })
+    }
+
+    fn costly(&self) -> bool {
+        true
+    }
+}
+
+/// Whether the marker of the end follows the start of the scan: before it, thumbnails have one too.
+fn is_complete_jpeg(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    // The marker of the start has no length.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    loop {
+        match rest {
+            // Padding.
+            [0xff, 0xff, ..] => rest = &rest[1..],
+            [0xff, START_OF_SCAN, scan @ ..] => {
+                return scan.windows(2).any(|pair| pair == END_OF_IMAGE);
+            }
+            [0xff, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest = rest.get(2 + length..).unwrap_or_default();
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// What is in a folder, by name; hidden files and folders are left out.
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
+    let unreadable = |source| DataError::Read {
+        path: folder.to_path_buf(),
+        source,
+    };
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name().into_string().map_err(|name| {
+            unreadable(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("the name {name:?} in it is not Unicode (rename it)"),
+            ))
+        })?;
+        if !name.starts_with('.') {
+            entries.push((name, entry.path()));
+        }
+    }
+    entries.sort_unstable();
+    Ok(entries)
+}
+
+fn class_folders(
+    folder: &Path,
+    ignored_files: &mut usize,
+) -> Result<Vec<(String, PathBuf)>, DataError> {
+    let mut classes = Vec::new();
+    for (name, path) in entries(folder)? {
+        if path.is_dir() {
+            classes.push((name, path));
+        } else if matches!(kind(&path), Kind::Other) {
+            *ignored_files += 1;
+        } else {
+            return Err(DataError::NoClass { path });
+        }
+    }
+    Ok(classes)
+}
+
+fn list_class(
+    name: &str,
+    folder: &Path,
+    label: usize,
+    pictures: &mut Vec<Entry>,
+    ignored_files: &mut usize,
+) -> Result<(), DataError> {
+    let before = pictures.len();
+    list(folder, label, MAX_DEPTH, pictures, ignored_files)?;
+    if pictures.len() == before {
+        return Err(DataError::EmptyClass {
+            class: name.to_owned(),
+            path: folder.to_path_buf(),
+        });
+    }
+    Ok(())
+}
+
+fn list(
+    folder: &Path,
+    label: usize,
+    depth: usize,
+    pictures: &mut Vec<Entry>,
+    ignored_files: &mut usize,
+) -> Result<(), DataError> {
+    if depth == 0 {
+        return Err(DataError::Read {
+            path: folder.to_path_buf(),
+            source: std::io::Error::other(format!(
+                "it is more than {MAX_DEPTH} folders deep in a class folder (is a link a cycle?)"
+            )),
+        });
+    }
+    for (_, path) in entries(folder)? {
+        if path.is_dir() {
+            list(&path, label, depth - 1, pictures, ignored_files)?;
+            continue;
+        }
+        match kind(&path) {
+            Kind::Decoded => pictures.push(Entry { path, label }),
+            Kind::Unsupported => return Err(DataError::Format { path }),
+            Kind::Other => *ignored_files += 1,
+        }
+    }
+    Ok(())
+}
+
+enum Kind {
+    Decoded,
+    Unsupported,
+    Other,
+}
+
+/// What the extension says a file is.
+fn kind(path: &Path) -> Kind {
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
+    if DECODED.contains(&extension.as_str()) {
+        Kind::Decoded
+    } else if UNSUPPORTED.contains(&extension.as_str()) {
+        Kind::Unsupported
+    } else {
+        Kind::Other
+    }
+}
+
+/// Adds the names and sizes of files to a digest, the names without where the data set is.
+fn update(
+    digest: &mut Sha256,
+    part: &str,
+    folder: &Path,
+    entries: &[Entry],
+) -> Result<(), DataError> {
+    digest.update(part.as_bytes());
+    digest.update((entries.len() as u64).to_le_bytes());
+    for Entry { path, .. } in entries {
+        let metadata = fs::metadata(path).map_err(|source| DataError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let name = path.strip_prefix(folder).unwrap_or(path);
+        // A zero byte ends the name, since no name contains one.
+        for component in name.components().skip(1) {
+            digest.update(b"/");
+            digest.update(component.as_os_str().as_encoded_bytes());
+        }
+        digest.update([0]);
+        digest.update(metadata.len().to_le_bytes());
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! A picture, a collection of them, and the data set with its two parts.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::DataError;
+
+/// A decoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Values of a pixel: 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// The values: rows from the top, pixels from the left, channels innermost.
+    pub pixels: Vec<u8>,
+}
+
+/// Labelled pictures that are decoded when they are asked for.
+pub trait Pictures: Send + Sync + Debug {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The class of a picture, as an index into the classes of the data set.
+    ///
+    /// # Panics
+    ///
+    /// If there is no picture `index`.
+    fn label(&self, index: usize) -> usize;
+
+    /// What a person can find the picture by.
+    ///
+    /// # Panics
+    ///
+    /// If there is no picture `index`.
+    fn name(&self, index: usize) -> String;
+
+    /// Decodes a picture.
+    ///
+    /// # Errors
+    ///
+    /// If its file cannot be read or decoded.
+    ///
+    /// # Panics
+    ///
+    /// If there is no picture `index`.
+    fn picture(&self, index: usize) -> Result<Picture, DataError>;
+
+    /// Whether getting a picture costs so much that threads are worth it.
+    fn costly(&self) -> bool;
+}
+
+/// What makes numbers of a channel have mean 0 and standard deviation 1: `(value / 255 - mean) / std`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalisation {
+    /// Mean of each channel, where black is 0 and white 1.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, on the same scale.
+    pub std: Vec<f32>,
+}
+
+/// Pictures for training and for validation.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// What to call it: `digits`, or the name of the folder.
+    pub name: String,
+    /// The names of the classes; labels are indices into them.
+    pub classes: Vec<String>,
+    /// Values of a pixel: 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// Width and height if all pictures have the same.
+    pub picture_size: Option<(usize, usize)>,
+    /// Whether pictures of another size than the model's are resized.
+    pub resize: bool,
+    /// Threads that decode pictures; `None` is as many as there are cores.
+    pub threads: Option<usize>,
+    /// Where the numbers of the model's input have their zero and their unit.
+    pub normalisation: Normalisation,
+    /// What is trained on.
+    pub train: Arc<dyn Pictures>,
+    /// What accuracy is measured on.
+    pub validation: Arc<dyn Pictures>,
+    /// Files that were ignored since they are no pictures.
+    pub ignored_files: usize,
+    /// SHA-256 in hexadecimal, before limits: over pixels and labels of digits and IDX files, over
+    /// names and sizes of the files of a folder.
+    pub digest: String,
+}

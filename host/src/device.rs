@@ -1,1 +1,0 @@
-//! Which device trains, and why.

@@ -1,0 +1,69 @@
+//! Where the tensors live: the CPU, or a GPU adapter, chosen at run time.
+//!
+//! Invariant: nothing falls back in silence. `auto` says what it took and why, a device asked for
+//! by name is that device or an error, and a software adapter is taken only on explicit demand.
+
+mod adapter;
+mod choice;
+
+pub use adapter::{Adapter, AdapterKind, list};
+pub use choice::{DeviceChoice, DeviceError, UnknownDevice};
+
+use burn::tensor::Device;
+
+/// A device to train on, and the sentence that explains it.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The device, with automatic differentiation.
+    pub device: Device,
+    /// What it is, for a person and for the record of a run.
+    pub name: String,
+    /// Why it was taken, as a lowercase fragment.
+    pub reason: String,
+    /// Whether reading a number makes training wait: true for a GPU, which works ahead of the
+    /// host.
+    pub waits_for_reads: bool,
+}
+
+/// Opens the device that `choice` stands for.
+///
+/// With `allow_software`, a software adapter may be taken when it is asked for; `auto` never
+/// takes one. Drivers are not touched when the CPU is asked for.
+///
+/// # Errors
+///
+/// If the adapter does not exist, may not be used, or this build has no GPU support.
+pub fn choose(choice: DeviceChoice, allow_software: bool) -> Result<Chosen, DeviceError> {
+    let adapters = match choice {
+        DeviceChoice::Cpu => Vec::new(),
+        DeviceChoice::Auto | DeviceChoice::Wgpu(_) => list(),
+    };
+    let (index, reason) = choice::decide(choice, &adapters, adapter::BUILT, allow_software)?;
+    let (device, name) = match index {
+        None => {
+            let threads = rayon::current_num_threads();
+            (Device::flex(), format!("CPU ({threads} threads)"))
+        }
+        Some(index) => (adapter::open(&adapters, index), adapters[index].to_string()),
+    };
+    Ok(Chosen {
+        device: device.autodiff(),
+        name,
+        reason,
+        waits_for_reads: index.is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there_and_differentiates() {
+        let chosen = choose(DeviceChoice::Cpu, false).expect("the CPU needs no driver");
+        assert!(chosen.device.is_autodiff());
+        assert_eq!(chosen.device, Device::flex());
+        assert!(chosen.name.starts_with("CPU ("), "{}", chosen.name);
+        assert_eq!(chosen.reason, "as asked");
+    }
+}

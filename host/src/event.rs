@@ -1,0 +1,135 @@
+//! What happens during a run, as data: the record, the progress display, and the output for
+//! programs are three readers of the same events.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened. Losses are means over pictures, accuracies lie between 0 and 1,
+/// times are seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A run begins or goes on.
+    RunStarted {
+        /// The experiment's name.
+        experiment: String,
+        /// The run folder.
+        folder: String,
+        /// The device that trains.
+        device: String,
+        /// Why that device.
+        reason: String,
+        /// Units that are still to be done, in order.
+        units: Vec<String>,
+    },
+    /// A unit was found finished in the run folder.
+    UnitSkipped {
+        /// The unit.
+        unit: String,
+    },
+    /// A unit begins.
+    UnitStarted {
+        /// The unit.
+        unit: String,
+        /// Passes over the training pictures; 0 for a unit that does not train.
+        epochs: u32,
+        /// Updates of the whole unit.
+        updates: u64,
+        /// Pictures per update.
+        batch: usize,
+        /// Numbers that are trained.
+        trained_parameters: u64,
+    },
+    /// The weights changed once.
+    Update {
+        /// The unit.
+        unit: String,
+        /// The epoch, from 0.
+        epoch: u32,
+        /// The update, from 0.
+        update: u64,
+        /// The training loss before this update.
+        loss: f64,
+        /// The share of this update's pictures that were classified rightly before it.
+        accuracy: f64,
+        /// The learning rate.
+        rate: f64,
+        /// The global norm of the gradients before clipping, when they are clipped.
+        gradient_norm: Option<f64>,
+        /// Pictures per second since the unit began, evaluations not counted.
+        pictures_per_second: f64,
+    },
+    /// The validation pictures were classified.
+    Evaluated {
+        /// The unit.
+        unit: String,
+        /// The epoch that ended, from 0.
+        epoch: u32,
+        /// Cross-entropy, natural logarithm.
+        loss: f64,
+        /// The share classified rightly.
+        accuracy: f64,
+    },
+    /// A plugin wrote to its log.
+    PluginMessage {
+        /// The unit.
+        unit: String,
+        /// The plugin's name.
+        plugin: String,
+        /// `debug`, `info`, `warning`, or `error`.
+        level: String,
+        /// The plugin's words.
+        message: String,
+    },
+    /// A plugin recorded a number.
+    PluginMetric {
+        /// The unit.
+        unit: String,
+        /// The plugin's name.
+        plugin: String,
+        /// The metric's name.
+        name: String,
+        /// Its value.
+        value: f64,
+    },
+    /// What the loss hook cost in this unit.
+    PluginCost {
+        /// The unit.
+        unit: String,
+        /// The plugin's name.
+        plugin: String,
+        /// Calls of the hook.
+        calls: u64,
+        /// Tensor operations that it asked for.
+        operations: u64,
+        /// Times that it read numbers back from the device.
+        readbacks: u64,
+    },
+    /// A unit ended; its result stands in the run folder.
+    UnitFinished {
+        /// The unit.
+        unit: String,
+        /// Cross-entropy over the validation pictures.
+        loss: f64,
+        /// The share of them classified rightly.
+        accuracy: f64,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// Every requested unit ended.
+    RunFinished {
+        /// The run folder.
+        folder: String,
+        /// Seconds since the command began.
+        seconds: f64,
+    },
+}
+
+/// Somebody who is told what happens.
+pub trait Observer {
+    /// Called in the order of the events. An error stops the run.
+    ///
+    /// # Errors
+    /// When the event could not be kept or shown.
+    fn observe(&mut self, event: &Event) -> std::io::Result<()>;
+}

@@ -1,0 +1,11 @@
+//! Experiments: what is trained and how, from defaults, a file, and the command line.
+
+mod error;
+mod layers;
+mod resolve;
+mod schema;
+
+pub use error::ExperimentError;
+pub use layers::{Layers, Source};
+pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
+pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};

@@ -1,0 +1,457 @@
+//! From layers to an experiment: reading, merging, checking, and saying where values came from.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::layers::{Layers, Source, leaves, merge};
+use super::schema::{Epochs, Experiment, PhaseConfig};
+use super::ExperimentError;
+use crate::data::{self, DataConfig, Dataset};
+use crate::model::Architecture;
+
+/// An experiment that is compiled into the binary.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltInExperiment {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its file.
+    pub text: &'static str,
+}
+
+/// The host's defaults.
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// The experiments that need no file.
+const BUILT_IN: [BuiltInExperiment; 2] = [
+    BuiltInExperiment {
+        name: "digits",
+        text: include_str!("../../experiments/digits.toml"),
+    },
+    BuiltInExperiment {
+        name: "fashion-mnist",
+        text: include_str!("../../experiments/fashion-mnist.toml"),
+    },
+];
+
+/// The tables of the phases, as they are written in experiments.
+const PHASES: [&str; 4] = ["meta", "module", "fine-tune", "baseline"];
+
+/// The tables that every phase inherits.
+const SHARED: [&str; 2] = ["schedule", "loss"];
+
+/// The experiments that need no file.
+pub fn built_in() -> &'static [BuiltInExperiment] {
+    &BUILT_IN
+}
+
+/// A checked experiment with its pictures.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Every value in force.
+    pub experiment: Experiment,
+    /// The pictures that it names.
+    pub dataset: Dataset,
+    /// Where the values came from.
+    layers: Layers,
+}
+
+/// One setting in force, for a person.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The dotted key.
+    pub key: String,
+    /// The value as TOML.
+    pub value: String,
+    /// Where it came from.
+    pub source: Source,
+}
+
+impl Resolved {
+    /// The experiment of a run folder with its pictures.
+    ///
+    /// # Errors
+    /// When the pictures cannot be used any more.
+    pub fn recorded(experiment: Experiment) -> Result<Self, ExperimentError> {
+        Ok(Self {
+            dataset: data::open(&experiment.data)?,
+            experiment,
+            layers: Layers::default(),
+        })
+    }
+
+    /// Every setting in force with its source, in the order of the experiment's tables.
+    pub fn settings(&self) -> Vec<Setting> {
+        let table = Table::try_from(&self.experiment).unwrap_or_default();
+        let mut settings = Vec::new();
+        for key in leaves(&table) {
+            let value = key
+                .split('.')
+                .try_fold(&Value::Table(table.clone()), |value, part| value.get(part))
+                .map_or_else(String::new, ToString::to_string);
+            let source = self.layers.source(&inherited(&key));
+            settings.push(Setting { key, value, source });
+        }
+        settings
+    }
+}
+
+/// The keys that can have set `key`, nearest first.
+fn inherited(key: &str) -> Vec<String> {
+    let mut keys = vec![key.to_owned()];
+    if let Some((phase, rest)) = key.split_once('.')
+        && PHASES.contains(&phase)
+    {
+        let shared = SHARED.iter().any(|name| rest.starts_with(&format!("{name}.")));
+        keys.push(if shared {
+            rest.to_owned()
+        } else {
+            format!("training.{rest}")
+        });
+    }
+    keys
+}
+
+/// Reads an experiment (a file, the name of a built-in one, or `digits` when nothing is
+/// given), puts the assignments of the command line above it, and checks everything that can be
+/// checked without running a plugin.
+///
+/// # Errors
+/// Everything that a person can have written wrongly; see [`ExperimentError`].
+pub fn load(reference: Option<&str>, assignments: &[String]) -> Result<Resolved, ExperimentError> {
+    let mut layers = Layers::default();
+    let (table, source) = read(reference.unwrap_or("digits"))?;
+    layers.apply(&parse(DEFAULTS, Path::new("defaults.toml"))?, &Source::Default);
+    layers.apply(&table, &source);
+    for assignment in assignments {
+        layers.set(assignment)?;
+    }
+    resolve(layers)
+}
+
+/// The table of an experiment and what to call it.
+fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
+    let path = PathBuf::from(reference);
+    if let Some(found) = BUILT_IN.iter().find(|one| one.name == reference)
+        && !path.is_file()
+    {
+        let table = parse(found.text, Path::new(found.name))?;
+        return Ok((table, Source::Experiment(format!("experiment {}", found.name))));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| ExperimentError::Read {
+        path: reference.to_owned(),
+        reason: error.to_string(),
+        built_in: BUILT_IN.map(|one| one.name).join(", "),
+    })?;
+    let mut table = parse(&text, &path)?;
+    let folder = std::path::absolute(&path)
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_path_buf))
+        .unwrap_or_default();
+    anchor(&mut table, &folder);
+    Ok((table, Source::Experiment(reference.to_owned())))
+}
+
+/// Parses TOML and names the file when that fails.
+fn parse(text: &str, path: &Path) -> Result<Table, ExperimentError> {
+    text.parse().map_err(|error: toml::de::Error| ExperimentError::Syntax {
+        path: path.to_path_buf(),
+        reason: error.to_string().trim_end().to_owned(),
+    })
+}
+
+/// Makes paths in a file absolute: they are meant relative to the file's folder.
+fn anchor(table: &mut Table, folder: &Path) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) if key != "parameters" => anchor(inner, folder),
+            Value::String(text)
+                if key == "path" || key == "plugin" && (text.contains('/') || text.ends_with(".wasm")) =>
+            {
+                *text = folder.join(&*text).display().to_string();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Checks the merged layers and builds the experiment.
+fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
+    let preset = layers
+        .table()
+        .get("model")
+        .and_then(|model| model.get("preset"))
+        .and_then(Value::as_str)
+        .map(ToOwned::to_owned);
+    let mut table = layers.table().clone();
+    let data: DataConfig = section(&table, "data", &layers)?;
+    let dataset = data::open(&data)?;
+
+    // A preset lies below what the person wrote, and the data set fills what is still open.
+    let mut model = Table::new();
+    if let Some(name) = &preset {
+        let values = preset_table(name)?;
+        for key in leaves(&values) {
+            note(&mut layers, &format!("model.{key}"), Source::Preset(name.clone()));
+        }
+        merge(&mut model, &values);
+    }
+    let mut written = layers
+        .table()
+        .get("model")
+        .and_then(Value::as_table)
+        .cloned()
+        .unwrap_or_default();
+    written.remove("preset");
+    let has = |key: &str| written.contains_key(key);
+    let mut from_data = Table::new();
+    if !has("classes") {
+        from_data.insert("classes".into(), Value::Integer(dataset.classes.len() as i64));
+    }
+    if !has("channels") {
+        from_data.insert("channels".into(), Value::Integer(dataset.channels as i64));
+    }
+    if let Some((width, _)) = dataset.picture_size
+        && !has("image_size")
+    {
+        from_data.insert("image_size".into(), Value::Integer(width as i64));
+    }
+    for key in leaves(&from_data) {
+        note(&mut layers, &format!("model.{key}"), Source::Data);
+    }
+    merge(&mut model, &from_data);
+    merge(&mut model, &written);
+    table.insert("model".into(), Value::Table(model));
+
+    let mut known: Vec<String> = ["name", "seed", "data", "model", "partition", "training"]
+        .map(ToOwned::to_owned)
+        .to_vec();
+    known.extend(PHASES.into_iter().chain(SHARED).map(ToOwned::to_owned));
+    if let Some(key) = table.keys().find(|key| !known.contains(key)) {
+        return Err(unknown(key, "", &known, &layers));
+    }
+
+    let architecture: Architecture = section(&table, "model", &layers)?;
+    architecture.validate()?;
+    let experiment = Experiment {
+        name: value(&table, "name")?,
+        seed: value(&table, "seed")?,
+        data,
+        model: architecture,
+        partition: section(&table, "partition", &layers)?,
+        meta: phase(&table, "meta", &layers)?,
+        module: phase(&table, "module", &layers)?,
+        fine_tune: phase(&table, "fine-tune", &layers)?,
+        baseline: phase(&table, "baseline", &layers)?,
+    };
+    check(&experiment, &dataset)?;
+    Ok(Resolved {
+        experiment,
+        dataset,
+        layers,
+    })
+}
+
+/// Records a source for a key that no layer wrote; a key that a person wrote keeps its source.
+fn note(layers: &mut Layers, key: &str, source: Source) {
+    if layers.source(&[key.to_owned()]) == Source::Default {
+        layers.name_source(key, source);
+    }
+}
+
+/// The values of a model preset.
+fn preset_table(name: &str) -> Result<Table, ExperimentError> {
+    let architecture = Architecture::preset(name).ok_or_else(|| ExperimentError::Range {
+        key: "model.preset".into(),
+        value: format!("`{name}`"),
+        reason: format!(
+            "which is no preset{} (known: {})",
+            nearest(name, Architecture::PRESETS.iter().copied()),
+            Architecture::PRESETS.join(", ")
+        ),
+    })?;
+    Table::try_from(architecture).map_err(|error| ExperimentError::Value {
+        reason: error.to_string(),
+        source_name: format!("preset {name}"),
+    })
+}
+
+/// The settings of one phase: what all phases share, below what its own table says.
+fn phase(table: &Table, name: &str, layers: &Layers) -> Result<PhaseConfig, ExperimentError> {
+    let shared = |key: &str| table.get(key).and_then(Value::as_table).cloned().unwrap_or_default();
+    let mut merged = shared("training");
+    for key in SHARED {
+        merged.insert(key.to_owned(), Value::Table(shared(key)));
+    }
+    merge(&mut merged, &shared(name));
+    let mut whole = Table::new();
+    whole.insert(name.to_owned(), Value::Table(merged));
+    section(&whole, name, layers)
+}
+
+/// One table of the experiment as a value of its type.
+fn section<T: DeserializeOwned>(table: &Table, name: &str, layers: &Layers) -> Result<T, ExperimentError> {
+    let inner = table.get(name).cloned().unwrap_or_else(|| Value::Table(Table::new()));
+    inner.try_into().map_err(|error: toml::de::Error| explain(name, &error, layers))
+}
+
+/// A value at the top of the experiment.
+fn value<T: DeserializeOwned>(table: &Table, key: &str) -> Result<T, ExperimentError> {
+    let found = table.get(key).cloned().unwrap_or_else(|| Value::String(String::new()));
+    let shown = found.to_string();
+    found.try_into().map_err(|error: toml::de::Error| ExperimentError::Range {
+        key: key.to_owned(),
+        value: shown,
+        reason: format!("but {}", error.message()),
+    })
+}
+
+/// Turns the parser's words into an error that names key, layer, and nearest known key.
+fn explain(section: &str, error: &toml::de::Error, layers: &Layers) -> ExperimentError {
+    let message = error.message().to_owned();
+    let within = error
+        .to_string()
+        .lines()
+        .find_map(|line| line.strip_prefix("in `").and_then(|rest| rest.strip_suffix('`')))
+        .map_or_else(|| section.to_owned(), |inner| format!("{section}.{inner}"));
+    let mut quoted = message.split('`').skip(1).step_by(2).map(ToOwned::to_owned);
+    if message.starts_with("unknown field") {
+        let key = quoted.next().unwrap_or_default();
+        // The parser names the unknown field itself when the error lies at its value.
+        let within = within.strip_suffix(&format!(".{key}")).unwrap_or(&within).to_owned();
+        let known: Vec<String> = quoted.collect();
+        return unknown(&key, &within, &known, layers);
+    }
+    let source = layers.source(&inherited(&within));
+    ExperimentError::Value {
+        reason: format!("`{within}`: {message}"),
+        source_name: source.to_string(),
+    }
+}
+
+/// The error for a key that nothing declares.
+fn unknown(key: &str, within: &str, known: &[String], layers: &Layers) -> ExperimentError {
+    let full = if within.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{within}.{key}")
+    };
+    let mut written = inherited(&full);
+    written.extend(layers.keys_under(&full));
+    let source = layers.source(&written);
+    let place = written
+        .iter()
+        .find(|key| layers.knows(key))
+        .cloned()
+        .unwrap_or(full);
+    ExperimentError::UnknownKey {
+        key: place,
+        source_name: source.to_string(),
+        suggestion: nearest(key, known.iter().map(String::as_str)),
+    }
+}
+
+/// `; did you mean …?`, or which names there are.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+}
+
+/// Ranges that types cannot express.
+fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), ExperimentError> {
+    let range = |key: String, value: String, reason: &str| {
+        Err(ExperimentError::Range {
+            key,
+            value,
+            reason: reason.to_owned(),
+        })
+    };
+    let depth = experiment.model.depth();
+    let modules = experiment.partition.modules;
+    if modules == 0 || modules > depth {
+        return range(
+            "partition.modules".into(),
+            modules.to_string(),
+            &format!("but the model has {depth} blocks and every module needs one (lower `partition.modules` or raise `model.depth`)"),
+        );
+    }
+    let devices = experiment.partition.devices.len();
+    if devices != 0 && devices != modules {
+        return range(
+            "partition.devices".into(),
+            format!("a list of {devices}"),
+            &format!("but there are {modules} modules (give none, or one for every module)"),
+        );
+    }
+    if experiment.model.classes() != dataset.classes.len() {
+        return range(
+            "model.classes".into(),
+            experiment.model.classes().to_string(),
+            &format!(
+                "but {} has {} classes (leave `model.classes` out)",
+                dataset.name,
+                dataset.classes.len()
+            ),
+        );
+    }
+    for (name, phase) in [
+        ("meta", &experiment.meta),
+        ("module", &experiment.module),
+        ("fine-tune", &experiment.fine_tune),
+        ("baseline", &experiment.baseline),
+    ] {
+        let key = |key: &str| format!("{name}.{key}");
+        if phase.epochs == Epochs::EqualCompute && name != "baseline" {
+            return range(key("epochs"), "equal-compute".into(), "which only the baseline can be (give a number)");
+        }
+        if phase.epochs == Epochs::Count(0) {
+            return range(key("epochs"), "0".into(), "but a phase needs at least one epoch");
+        }
+        if phase.batch == 0 {
+            return range(key("batch"), "0".into(), "but an update needs at least one picture");
+        }
+        if phase.accumulation == 0 || !phase.batch.is_multiple_of(phase.accumulation) {
+            return range(
+                key("accumulation"),
+                phase.accumulation.to_string(),
+                &format!("which does not divide the batch of {}", phase.batch),
+            );
+        }
+        if phase.batch > dataset.train.len() {
+            return range(
+                key("batch"),
+                phase.batch.to_string(),
+                &format!("but there are only {} training pictures", dataset.train.len()),
+            );
+        }
+        if phase.evaluate_every == 0 {
+            return range(key("evaluate_every"), "0".into(), "but it counts epochs from 1");
+        }
+        for (field, value, most) in [
+            ("rate", phase.rate, f64::MAX),
+            ("weight_decay", phase.weight_decay, f64::MAX),
+            ("clip", phase.clip, f64::MAX),
+            ("drop_path", phase.drop_path, 0.999),
+            ("epsilon", phase.epsilon, f64::MAX),
+            ("betas", phase.betas[0].max(phase.betas[1]), 0.999_999_999),
+            ("betas", phase.betas[0].min(phase.betas[1]), 0.999_999_999),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                return range(
+                    key(field),
+                    value.to_string(),
+                    if most < 1.0 {
+                        "but it must be at least 0 and less than 1"
+                    } else {
+                        "but it must be a finite number that is not negative"
+                    },
+                );
+            }
+        }
+    }
+    Ok(())
+}

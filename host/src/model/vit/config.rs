@@ -1,0 +1,90 @@
+//! The dimensions of a Vision Transformer, and what makes them fit each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::architecture::ModelError;
+
+/// The dimensions of a Vision Transformer.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct VitConfig {
+    /// Height and width of a picture, in pixels.
+    pub image_size: usize,
+    /// Height and width of a patch, in pixels; it divides the picture's.
+    pub patch_size: usize,
+    /// Channels of a picture.
+    pub channels: usize,
+    /// Classes to tell apart.
+    pub classes: usize,
+    /// Values in a token.
+    pub width: usize,
+    /// Blocks of the whole target network.
+    pub depth: usize,
+    /// Attention heads; their number divides the width.
+    pub heads: usize,
+    /// Width of the hidden layer of a block's perceptron, in widths.
+    pub mlp_ratio: usize,
+    /// Whether queries, keys and values have a bias.
+    pub qkv_bias: bool,
+    /// What layer normalisation adds to the variance.
+    pub layer_norm_eps: f64,
+}
+
+impl VitConfig {
+    /// Checks that the dimensions fit each other.
+    ///
+    /// # Errors
+    ///
+    /// The first dimension that does not fit.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let sizes = [
+            ("image-size", self.image_size),
+            ("patch-size", self.patch_size),
+            ("channels", self.channels),
+            ("classes", self.classes),
+            ("width", self.width),
+            ("depth", self.depth),
+            ("heads", self.heads),
+            ("mlp-ratio", self.mlp_ratio),
+        ];
+        if let Some((name, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+            return Err(ModelError::Zero { name });
+        }
+        let multiples = [
+            ("image-size", self.image_size, "patch-size", self.patch_size),
+            ("width", self.width, "heads", self.heads),
+        ];
+        for (larger_name, larger, smaller_name, smaller) in multiples {
+            if larger % smaller != 0 {
+                return Err(ModelError::NotDivisible {
+                    larger_name,
+                    larger,
+                    smaller_name,
+                    smaller,
+                });
+            }
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps.is_finite()) {
+            return Err(ModelError::Epsilon {
+                value: self.layer_norm_eps,
+            });
+        }
+        Ok(())
+    }
+
+    /// Patches in a picture.
+    pub(super) const fn patches(&self) -> usize {
+        let side = self.image_size / self.patch_size;
+        side * side
+    }
+
+    /// Tokens in a picture: the patches and the class token.
+    pub(super) const fn tokens(&self) -> usize {
+        self.patches() + 1
+    }
+
+    /// Values in a patch.
+    pub(super) const fn patch_values(&self) -> usize {
+        self.channels * self.patch_size * self.patch_size
+    }
+}

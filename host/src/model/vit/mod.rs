@@ -1,0 +1,10 @@
+//! The Vision Transformer (Dosovitskiy et al., 2021) in stages.
+
+mod block;
+mod config;
+mod cost;
+mod patch;
+mod stage;
+
+pub use config::VitConfig;
+pub use stage::VitStage;

@@ -1,0 +1,89 @@
+//! A stage of a Vision Transformer: consecutive blocks, and at either end what only that end has.
+//!
+//! Stage 0 owns the patch embedding, the class token and the position embedding; the last stage
+//! owns the final norm and the classifier. A single stage owns all of it.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use super::block::Block;
+use super::config::VitConfig;
+use super::patch::PatchEmbedding;
+use crate::model::drop_path::Masks;
+use crate::model::initial::Initial;
+use crate::model::layers::{LayerNorm, Linear};
+use crate::model::network::Activation;
+
+/// A stage of a Vision Transformer. The names of the fields are the names in weight files.
+#[derive(Module, Debug)]
+pub struct VitStage {
+    /// `[1, tokens, width]`.
+    pos_embed: Option<Param<Tensor<3>>>,
+    /// `[1, 1, width]`.
+    cls_token: Option<Param<Tensor<3>>>,
+    patch_embed: Option<PatchEmbedding>,
+    blocks: Vec<Block>,
+    norm: Option<LayerNorm>,
+    head: Option<Linear>,
+}
+
+impl VitStage {
+    /// Stage `index` of a network with these depths.
+    pub(in crate::model) fn new(
+        config: &VitConfig,
+        depths: &[usize],
+        index: usize,
+        initial: &Initial<'_>,
+    ) -> Self {
+        let width = config.width;
+        let first = index == 0;
+        let last = index + 1 == depths.len();
+        Self {
+            pos_embed: first
+                .then(|| initial.truncated_normal("pos_embed", [1, config.tokens(), width])),
+            cls_token: first.then(|| initial.truncated_normal("cls_token", [1, 1, width])),
+            patch_embed: first.then(|| PatchEmbedding::new(config, initial)),
+            blocks: (0..depths[index])
+                .map(|block| Block::new(config, block, initial))
+                .collect(),
+            norm: last.then(|| LayerNorm::new(width, config.layer_norm_eps, initial)),
+            head: last.then(|| Linear::new(width, config.classes, true, "head", initial)),
+        }
+    }
+
+    /// Blocks in the stage.
+    pub(in crate::model) const fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Stage 0 takes pictures, the others tokens; the last gives logits, the others tokens.
+    /// `masks` has one entry for every block.
+    pub(in crate::model) fn forward(
+        &self,
+        input: Activation,
+        masks: &[Option<Masks>],
+    ) -> Activation {
+        let mut tokens = match (input, &self.patch_embed, &self.cls_token, &self.pos_embed) {
+            (Activation::Image(images), Some(patch_embed), Some(cls_token), Some(pos_embed)) => {
+                let patches = patch_embed.forward(images);
+                let [batch, _, width] = patches.dims();
+                let class = cls_token.val().expand([batch, 1, width]);
+                Tensor::cat(vec![class, patches], 1) + pos_embed.val()
+            }
+            (Activation::Tokens(tokens), None, None, None) => tokens,
+            (input, ..) => panic!("a stage got {}", input.name()),
+        };
+        for (block, masks) in self.blocks.iter().zip(masks) {
+            tokens = block.forward(tokens, masks.as_ref());
+        }
+        match (&self.norm, &self.head) {
+            (Some(norm), Some(head)) => {
+                // Normalisation is per token, so the class token alone gives the same logits.
+                let [batch, _, width] = tokens.dims();
+                let class = tokens.narrow(1, 0, 1).reshape([batch, width]);
+                Activation::Logits(head.forward(norm.forward(class)))
+            }
+            _ => Activation::Tokens(tokens),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What can be wrong with a run folder.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A run folder that cannot be used.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// `read`, `write`, or `create`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The folder holds something else.
+    #[error("`{}` is not empty and not a run folder (it has no `run.json`); choose another with `--out`", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder belongs to another experiment.
+    #[error("`{}` holds a run of another experiment; choose another folder with `--out`, or undo these differences:\n{differences}", path.display())]
+    OtherExperiment {
+        /// The folder.
+        path: PathBuf,
+        /// One line a difference.
+        differences: String,
+    },
+    /// A file does not hold what it should.
+    #[error("`{}` is damaged: {reason}; {repair}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        repair: String,
+    },
+    /// The folder was made by a newer host.
+    #[error("`{}` has run folder format {found}, and this host reads up to {known}; use a newer `incubate`", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest known format.
+        known: u32,
+    },
+    /// A unit was asked for before what it needs.
+    #[error("unit `{unit}` needs `{needed}`, which is not finished in `{}`; run `--unit {needed}` first", path.display())]
+    NotReady {
+        /// The unit that was asked for.
+        unit: String,
+        /// What is missing.
+        needed: String,
+        /// The run folder.
+        path: PathBuf,
+    },
+}

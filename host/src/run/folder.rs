@@ -1,0 +1,290 @@
+//! Reading and writing the files of a run. Files appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::{FORMAT, RunError, RunRecord, Unit, UnitResult};
+use crate::event::{Event, Observer};
+use crate::experiment::Experiment;
+
+/// The record of the run.
+const RECORD: &str = "run.json";
+/// Every setting in force.
+const EXPERIMENT: &str = "experiment.toml";
+
+/// A folder that holds one run.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    /// Where it is.
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Opens the folder at `path` if it holds a run, without comparing it with anything.
+    ///
+    /// # Errors
+    /// When there is something else, or the run's files are damaged or of a newer format.
+    pub fn open(path: &Path) -> Result<Option<(Self, Experiment, RunRecord)>, RunError> {
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
+        if !path.join(RECORD).exists() {
+            let occupied = path.is_file()
+                || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+            return if occupied {
+                Err(RunError::NotARun {
+                    path: path.to_path_buf(),
+                })
+            } else {
+                Ok(None)
+            };
+        }
+        let record: RunRecord = folder.read_json(&path.join(RECORD))?;
+        if record.format > FORMAT {
+            return Err(RunError::Format {
+                path: path.join(RECORD),
+                found: record.format,
+                known: FORMAT,
+            });
+        }
+        let file = path.join(EXPERIMENT);
+        let text = String::from_utf8(read(&file)?).map_err(|error| damaged(&file, &error))?;
+        if sha256(text.as_bytes()) != record.experiment_sha256 {
+            return Err(damaged(&file, &format!("its digest differs from the one in {RECORD}")));
+        }
+        let experiment = toml::from_str(&text).map_err(|error| damaged(&file, &error))?;
+        Ok(Some((folder, experiment, record)))
+    }
+
+    /// Makes a new run folder.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn create(path: &Path, experiment_toml: &str, record: &RunRecord) -> Result<Self, RunError> {
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
+        create_folder(path)?;
+        folder.write(Path::new(EXPERIMENT), experiment_toml.as_bytes())?;
+        folder.write_json(Path::new(RECORD), record)?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The result of a unit, if the unit is finished.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn result(&self, unit: Unit) -> Result<Option<UnitResult>, RunError> {
+        let file = self.unit_file(unit, "result.json");
+        if file.exists() {
+            self.read_json(&file).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The weights of a finished unit, checked against the digest in its result.
+    ///
+    /// # Errors
+    /// When the unit is not finished (`wanted_by` says who asked), or the file is missing or
+    /// damaged.
+    pub fn weights(&self, unit: Unit, wanted_by: &str) -> Result<(Vec<u8>, UnitResult), RunError> {
+        let result = self.result(unit)?.ok_or_else(|| RunError::NotReady {
+            unit: wanted_by.to_owned(),
+            needed: unit.to_string(),
+            path: self.path.clone(),
+        })?;
+        let file = self.weights_path(unit);
+        let bytes = read(&file)?;
+        let found = sha256(&bytes);
+        if found != result.weights_sha256 {
+            return Err(RunError::Damaged {
+                path: file,
+                reason: format!(
+                    "its sha256 is {found}, and the unit wrote {}",
+                    result.weights_sha256
+                ),
+                repair: format!(
+                    "delete the folder `{}` and run the unit again",
+                    self.path.join("units").join(unit.to_string()).display()
+                ),
+            });
+        }
+        Ok((bytes, result))
+    }
+
+    /// Where the weights of a unit are.
+    pub fn weights_path(&self, unit: Unit) -> PathBuf {
+        self.unit_file(unit, "weights.safetensors")
+    }
+
+    /// Starts the event log of a unit anew.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn event_writer(&self, unit: Unit) -> Result<EventWriter, RunError> {
+        let path = self.unit_file(unit, "events.jsonl");
+        if let Some(parent) = path.parent() {
+            create_folder(parent)?;
+        }
+        let file = File::create(&path).map_err(|source| RunError::File {
+            action: "create",
+            path,
+            source,
+        })?;
+        Ok(EventWriter {
+            file: BufWriter::new(file),
+        })
+    }
+
+    /// Writes weights and then the result, which makes the unit finished.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(&self, unit: Unit, weights: &[u8], mut result: UnitResult) -> Result<UnitResult, RunError> {
+        result.weights_sha256 = sha256(weights);
+        let folder = PathBuf::from("units").join(unit.to_string());
+        self.write(&folder.join("weights.safetensors"), weights)?;
+        self.write_json(&folder.join("result.json"), &result)?;
+        Ok(result)
+    }
+
+    /// A file of a unit.
+    fn unit_file(&self, unit: Unit, name: &str) -> PathBuf {
+        self.path.join("units").join(unit.to_string()).join(name)
+    }
+
+    /// Reads a JSON file.
+    fn read_json<T: DeserializeOwned>(&self, file: &Path) -> Result<T, RunError> {
+        serde_json::from_slice(&read(file)?).map_err(|error| damaged(file, &error))
+    }
+
+    /// Writes a JSON file for people and programs.
+    fn write_json<T: Serialize>(&self, name: &Path, value: &T) -> Result<(), RunError> {
+        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| RunError::File {
+            action: "write",
+            path: self.path.join(name),
+            source: error.into(),
+        })?;
+        bytes.push(b'\n');
+        self.write(name, &bytes)
+    }
+
+    /// Writes a file under a temporary name, makes it durable, and renames it.
+    fn write(&self, name: &Path, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.path.join(name);
+        let parent = path.parent().unwrap_or(&self.path);
+        create_folder(parent)?;
+        let write = || -> io::Result<()> {
+            let mut file = temporary(parent)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            File::open(parent)?.sync_all()
+        };
+        write().map_err(|source| RunError::File {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
+    }
+}
+
+/// Appends events to the log of one unit, one JSON object a line.
+#[derive(Debug)]
+pub struct EventWriter {
+    /// The log.
+    file: BufWriter<File>,
+}
+
+impl Observer for EventWriter {
+    fn observe(&mut self, event: &Event) -> io::Result<()> {
+        let line = Line {
+            v: FORMAT,
+            time: seconds_since_1970(),
+            event,
+        };
+        serde_json::to_writer(&mut self.file, &line)?;
+        self.file.write_all(b"\n")?;
+        self.file.flush()
+    }
+}
+
+/// One line of the log.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// The version of the format.
+    v: u32,
+    /// Seconds since 1970.
+    time: f64,
+    /// What happened.
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// The wall clock.
+fn seconds_since_1970() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |duration| duration.as_secs_f64())
+}
+
+/// The digest of bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        use std::fmt::Write as _;
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A temporary file with the permissions of an ordinary one.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    let builder = {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666))
+    };
+    builder.prefix(".writing-").tempfile_in(folder)
+}
+
+/// Reads a whole file.
+fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    fs::read(path).map_err(|source| RunError::File {
+        action: "read",
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// Makes a folder and those above it.
+fn create_folder(path: &Path) -> Result<(), RunError> {
+    fs::create_dir_all(path).map_err(|source| RunError::File {
+        action: "create",
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// The error for a file that cannot be understood.
+fn damaged(path: &Path, reason: &impl ToString) -> RunError {
+    RunError::Damaged {
+        path: path.to_path_buf(),
+        reason: reason.to_string(),
+        repair: "restore the file, or start again in another folder with `--out`".to_owned(),
+    }
+}

@@ -1,0 +1,20 @@
+//! The run folder: the only place that writes files of a run.
+//!
+//! ```text
+//! RUN/experiment.toml                 every setting in force
+//! RUN/run.json                        plugins, division, digests
+//! RUN/units/NAME/events.jsonl         one line an event
+//! RUN/units/NAME/weights.safetensors  the trained weights
+//! RUN/units/NAME/result.json          written last: the unit is finished
+//! ```
+
+mod error;
+mod folder;
+mod record;
+mod unit;
+
+pub use error::RunError;
+pub(crate) use folder::sha256;
+pub use folder::{EventWriter, RunFolder};
+pub use record::{FORMAT, PluginRecord, RunRecord, UnitResult};
+pub use unit::Unit;

@@ -1,0 +1,75 @@
+//! What a run folder says about how it came to be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plugin::ModuleDepth;
+
+/// The version of the run folder's layout.
+pub const FORMAT: u32 = 1;
+
+/// `run.json`: everything that a unit of the run must agree with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`FORMAT`] of the host that made the folder.
+    pub format: u32,
+    /// The version of that host.
+    pub host_version: String,
+    /// The digest of `experiment.toml`.
+    pub experiment_sha256: String,
+    /// The digest of the pictures.
+    pub data_sha256: String,
+    /// The plugins, by role: `partition`, `meta.schedule`, `meta.loss`, …
+    pub plugins: BTreeMap<String, PluginRecord>,
+    /// The depths that the partition scheme answered, module by module.
+    pub division: Vec<ModuleDepth>,
+}
+
+/// A plugin that took part in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginRecord {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The file that it was loaded from, or `built-in`.
+    pub origin: String,
+    /// The digest of its bytes.
+    pub sha256: String,
+    /// What it imports.
+    pub imports: Vec<String>,
+}
+
+/// `units/NAME/result.json`: written last, so its presence says that the unit is finished.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitResult {
+    /// The unit.
+    pub unit: String,
+    /// The device that trained it.
+    pub device: String,
+    /// Cross-entropy over the validation pictures.
+    pub loss: f64,
+    /// The share of them classified rightly.
+    pub accuracy: f64,
+    /// Numbers of the network that was evaluated.
+    pub parameters: u64,
+    /// Numbers that were trained.
+    pub trained_parameters: u64,
+    /// Passes over the training pictures.
+    pub epochs: u32,
+    /// Updates.
+    pub updates: u64,
+    /// Pictures that were trained on, repetitions counted.
+    pub pictures: u64,
+    /// Multiply-accumulate operations of all forward passes of training.
+    pub forward_macs: u64,
+    /// Multiply-accumulate operations of all backward passes.
+    pub backward_macs: u64,
+    /// Seconds from the unit's beginning to its end, evaluations counted.
+    pub seconds: f64,
+    /// The digest of `weights.safetensors`.
+    pub weights_sha256: String,
+    /// The digests of the weights that it was built from, by unit.
+    pub built_from: BTreeMap<String, String>,
+}

@@ -1,0 +1,136 @@
+//! Networks from weights in the run folder: hybrids and the assembled model.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+
+use super::TrainError;
+use super::cost::depths;
+use crate::experiment::Experiment;
+use crate::model::{Network, load_network, load_stage};
+use crate::phase::Phase;
+use crate::plugin::ModuleDepth;
+use crate::random::Seed;
+use crate::run::{RunFolder, Unit};
+
+/// A network and the digests of the weights that it was built from, by unit.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The network.
+    pub(super) network: Network,
+    /// Digests by unit.
+    pub(super) from: BTreeMap<String, String>,
+}
+
+/// Builds the networks that the phases begin with.
+#[derive(Debug)]
+pub(super) struct Assembly<'a> {
+    /// The experiment.
+    pub(super) experiment: &'a Experiment,
+    /// The division into modules.
+    pub(super) division: &'a [ModuleDepth],
+    /// The run folder.
+    pub(super) folder: &'a RunFolder,
+    /// The device that trains.
+    pub(super) device: &'a Device,
+}
+
+impl Assembly<'_> {
+    /// The network that `phase` begins with (method, section "pseudo-code"): random weights, but
+    /// for a hybrid the meta model around a random target module, and for fine-tuning the
+    /// assembled modules.
+    pub(super) fn initial(&self, phase: Phase) -> Result<Built, TrainError> {
+        let random = self.random(phase)?;
+        match phase {
+            Phase::Meta | Phase::Baseline => Ok(Built {
+                network: random,
+                from: BTreeMap::new(),
+            }),
+            Phase::Module(target) => {
+                let meta = self.trained(Unit::Train(Phase::Meta), &phase.to_string())?;
+                let mut stages = random.into_stages();
+                for (index, stage) in meta.network.into_stages().into_iter().enumerate() {
+                    if index != target {
+                        stages[index] = stage;
+                    }
+                }
+                Ok(Built {
+                    network: Network::from_stages(stages).freeze_all_but(target),
+                    from: meta.from,
+                })
+            }
+            Phase::FineTune => self.trained(Unit::Assemble, &phase.to_string()),
+        }
+    }
+
+    /// The target modules, put together in the order of their indices.
+    pub(super) fn assemble(&self) -> Result<Built, TrainError> {
+        let unit = Unit::Assemble.to_string();
+        let (_, meta) = self.folder.weights(Unit::Train(Phase::Meta), &unit)?;
+        let mut stages = self.random(Phase::FineTune)?.into_stages();
+        let mut from = BTreeMap::new();
+        for (index, stage) in stages.iter_mut().enumerate() {
+            let module = Unit::Train(Phase::Module(index));
+            let (bytes, result) = self.folder.weights(module, &unit)?;
+            let found = result.built_from.get("meta").cloned().unwrap_or_default();
+            if found != meta.weights_sha256 {
+                return Err(TrainError::OtherMeta {
+                    module: index,
+                    found,
+                    expected: meta.weights_sha256,
+                });
+            }
+            *stage = load_stage(stage.clone(), &bytes, "").map_err(|source| TrainError::Weights {
+                file: self.folder.weights_path(module).display().to_string(),
+                source,
+            })?;
+            from.insert(module.to_string(), result.weights_sha256);
+        }
+        Ok(Built {
+            network: Network::from_stages(stages),
+            from,
+        })
+    }
+
+    /// The network of a finished unit, with its trained weights. For a module that is the whole
+    /// hybrid.
+    pub(super) fn finished(&self, unit: Unit) -> Result<Network, TrainError> {
+        match unit {
+            Unit::Train(phase @ Phase::Module(target)) => {
+                let hybrid = self.initial(phase)?.network;
+                let (bytes, _) = self.folder.weights(unit, &unit.to_string())?;
+                let trained = hybrid.stages()[target].clone();
+                let trained = load_stage(trained, &bytes, "").map_err(|source| TrainError::Weights {
+                    file: self.folder.weights_path(unit).display().to_string(),
+                    source,
+                })?;
+                Ok(hybrid.replace_stage(target, trained))
+            }
+            _ => Ok(self.trained(unit, &unit.to_string())?.network),
+        }
+    }
+
+    /// A whole network as a unit wrote it.
+    fn trained(&self, unit: Unit, wanted_by: &str) -> Result<Built, TrainError> {
+        let (bytes, result) = self.folder.weights(unit, wanted_by)?;
+        let phase = match unit {
+            Unit::Train(phase) => phase,
+            Unit::Assemble => Phase::FineTune,
+        };
+        let network = load_network(self.random(phase)?, &bytes).map_err(|source| TrainError::Weights {
+            file: self.folder.weights_path(unit).display().to_string(),
+            source,
+        })?;
+        Ok(Built {
+            network,
+            from: BTreeMap::from([(unit.to_string(), result.weights_sha256)]),
+        })
+    }
+
+    /// A network of the phase's depths with random weights.
+    fn random(&self, phase: Phase) -> Result<Network, TrainError> {
+        let depths = depths(phase, self.division);
+        let seed = Seed(self.experiment.seed);
+        Ok(self.experiment.model.network(&depths, seed, phase, self.device)?)
+    }
+}

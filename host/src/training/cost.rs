@@ -1,0 +1,110 @@
+//! Compute, in multiply-accumulate operations (MACs): what a phase spends, and how long a baseline
+//! of equal compute lasts.
+
+use crate::experiment::{Epochs, Experiment};
+use crate::model::{Architecture, Trained, TrainingMacs};
+use crate::phase::Phase;
+use crate::plugin::ModuleDepth;
+
+/// What training one picture in a phase costs, and how many pictures there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PhaseCost {
+    /// Forward and backward of one picture.
+    pub macs: TrainingMacs,
+    /// Updates of an epoch.
+    pub updates_per_epoch: u64,
+    /// Pictures of an update.
+    pub batch: u64,
+    /// Epochs.
+    pub epochs: u32,
+}
+
+impl PhaseCost {
+    /// Updates of the phase.
+    pub fn updates(&self) -> u64 {
+        self.updates_per_epoch * u64::from(self.epochs)
+    }
+
+    /// Pictures of the phase, repetitions counted.
+    pub fn pictures(&self) -> u64 {
+        self.updates() * self.batch
+    }
+
+    /// MACs of the phase.
+    pub fn total(&self) -> u64 {
+        self.pictures() * (self.macs.forward + self.macs.backward)
+    }
+}
+
+/// The depths of the network that a phase trains.
+pub(super) fn depths(phase: Phase, division: &[ModuleDepth]) -> Vec<usize> {
+    division
+        .iter()
+        .enumerate()
+        .map(|(index, depth)| {
+            let deep = match phase {
+                Phase::Meta => false,
+                Phase::Module(trained) => trained == index,
+                Phase::FineTune | Phase::Baseline => true,
+            };
+            (if deep { depth.target } else { depth.meta }) as usize
+        })
+        .collect()
+}
+
+/// What a phase trains.
+pub(super) fn trained(phase: Phase) -> Trained {
+    phase.module().map_or(Trained::All, Trained::Module)
+}
+
+/// How long the baseline lasts when it may cost what the method costs.
+#[derive(Clone, Copy, Debug)]
+pub struct EqualCompute<'a> {
+    /// The target network.
+    pub architecture: &'a Architecture,
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The division into modules.
+    pub division: &'a [ModuleDepth],
+    /// Training pictures.
+    pub pictures: usize,
+}
+
+impl EqualCompute<'_> {
+    /// What a phase costs.
+    pub fn phase(&self, phase: Phase) -> PhaseCost {
+        let epochs = match self.experiment.phase(phase).epochs {
+            Epochs::Count(epochs) => epochs,
+            Epochs::EqualCompute => self.baseline_epochs(),
+        };
+        self.with_epochs(phase, epochs)
+    }
+
+    /// The cost of the whole method: meta, every module, and fine-tuning.
+    pub fn incubation(&self) -> u64 {
+        let modules = (0..self.division.len()).map(Phase::Module);
+        [Phase::Meta, Phase::FineTune]
+            .into_iter()
+            .chain(modules)
+            .map(|phase| self.phase(phase).total())
+            .sum()
+    }
+
+    /// Whole epochs of end-to-end training that cost nearest to what the method costs.
+    fn baseline_epochs(&self) -> u32 {
+        let epoch = self.with_epochs(Phase::Baseline, 1).total();
+        let epochs = (self.incubation() as f64 / epoch.max(1) as f64).round();
+        (epochs as u32).max(1)
+    }
+
+    /// A phase with a given number of epochs.
+    fn with_epochs(&self, phase: Phase, epochs: u32) -> PhaseCost {
+        let batch = self.experiment.phase(phase).batch;
+        PhaseCost {
+            macs: self.architecture.training_macs(&depths(phase, self.division), trained(phase)),
+            updates_per_epoch: (self.pictures / batch) as u64,
+            batch: batch as u64,
+            epochs,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What can go wrong between an experiment and its results.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::data::DataError;
+use crate::model::{ModelError, WeightsError};
+use crate::optimizer::OptimizerError;
+use crate::plugin::PluginError;
+use crate::run::RunError;
+use crate::tensor::TensorError;
+
+/// Where in a run something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The unit.
+    pub unit: String,
+    /// The epoch, from 0.
+    pub epoch: u32,
+    /// The update, from 0.
+    pub update: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { unit, epoch, update } = self;
+        write!(formatter, "unit `{unit}`, epoch {epoch}, update {update}")
+    }
+}
+
+/// A run that cannot go on.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// A plugin was refused before anything ran.
+    #[error("the plugin for `{role}` cannot be used: {source}")]
+    PluginRefused {
+        /// The table of the experiment that names it.
+        role: String,
+        /// The reason.
+        source: PluginError,
+    },
+    /// A plugin failed while the run was going on.
+    #[error("{place}: {source}")]
+    PluginFailed {
+        /// Where.
+        place: Place,
+        /// The reason.
+        source: PluginError,
+    },
+    /// The loss is not a number any more.
+    #[error(
+        "{place}: the loss is {loss} with plugin {plugin} (lower the rate, {rate:e} here, clip the gradients with `clip`, or check the loss plugin)"
+    )]
+    NotFinite {
+        /// Where.
+        place: Place,
+        /// The loss.
+        loss: f64,
+        /// The loss plugin, with version and file.
+        plugin: String,
+        /// The learning rate of the update before.
+        rate: f64,
+    },
+    /// The loss gives no gradients to what is trained.
+    #[error("{place}: the loss of plugin {plugin} does not give the trained weights a gradient: {source} (compute it from `logits` or the features, without `detach`)")]
+    NotConnected {
+        /// Where.
+        place: Place,
+        /// The loss plugin, with version and file.
+        plugin: String,
+        /// The reason.
+        source: OptimizerError,
+    },
+    /// The answer of a loss plugin cannot be used.
+    #[error("{place}: the loss of plugin {plugin} cannot be used: {source}")]
+    Loss {
+        /// Where.
+        place: Place,
+        /// The loss plugin, with version and file.
+        plugin: String,
+        /// The reason.
+        source: TensorError,
+    },
+    /// The pictures cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network cannot be built.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file of weights does not fit.
+    #[error("the weights of `{file}` do not fit: {source}")]
+    Weights {
+        /// The file.
+        file: String,
+        /// The reason.
+        source: WeightsError,
+    },
+    /// The run folder cannot be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Modules that were not made for each other.
+    #[error(
+        "module {module} was trained against another meta model (sha256 {found}) than the one in this run (sha256 {expected}); delete the folder `units/module.{module}` and run that unit again"
+    )]
+    OtherMeta {
+        /// The module, from 0.
+        module: usize,
+        /// The meta model that it was trained against.
+        found: String,
+        /// The meta model of the run.
+        expected: String,
+    },
+    /// The plugins or pictures are not those that the run began with.
+    #[error("{what} changed since this run began: {before} then, {now} now; restore it, or start again in another folder with `--out`")]
+    Changed {
+        /// The plugin's role or the data.
+        what: String,
+        /// Its digest in the record.
+        before: String,
+        /// Its digest now.
+        now: String,
+    },
+    /// A unit name that the run does not have.
+    #[error("there is no unit `{name}` (there are: {known})")]
+    UnknownUnit {
+        /// What the person gave.
+        name: String,
+        /// The units.
+        known: String,
+    },
+    /// An event could not be kept or shown.
+    #[error("cannot record what happens: {0}")]
+    Observer(#[from] std::io::Error),
+}

@@ -1,0 +1,22 @@
+//! The method: preparing a run, training one phase, assembling, evaluating, and counting.
+
+mod assembly;
+mod cost;
+mod division;
+mod error;
+mod evaluation;
+mod measurement;
+mod metrics;
+mod phase;
+mod plan;
+mod prepare;
+mod report;
+mod runner;
+
+pub use cost::{EqualCompute, PhaseCost};
+pub use error::{Place, TrainError};
+pub use evaluation::{Score, evaluate};
+pub use plan::{Plan, PlannedUnit};
+pub use prepare::{Configured, PhasePlugins, Prepared, prepare};
+pub use report::{Report, Row, Spent};
+pub use runner::Runner;

@@ -1,0 +1,149 @@
+//! What a run would do and cost, without training.
+
+use serde::Serialize;
+
+use super::cost::{EqualCompute, depths, trained};
+use super::division::divide;
+use super::{Prepared, TrainError};
+use crate::device::Chosen;
+use crate::model::{Costs, Trained};
+use crate::phase::Phase;
+use crate::plugin::ModuleDepth;
+use crate::run::Unit;
+
+/// Bytes of a number in float32.
+const FLOAT: u64 = 4;
+
+/// One unit as it would run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedUnit {
+    /// The unit.
+    pub unit: String,
+    /// Blocks of every stage.
+    pub depths: Vec<usize>,
+    /// Numbers of the network.
+    pub parameters: u64,
+    /// Numbers that are trained.
+    pub trained_parameters: u64,
+    /// MACs of the forward pass of one picture.
+    pub forward_macs: u64,
+    /// MACs of the backward pass of one picture, frozen parts counted for what they cost.
+    pub backward_macs: u64,
+    /// Epochs.
+    pub epochs: u32,
+    /// Updates.
+    pub updates: u64,
+    /// MACs of the whole unit.
+    pub total_macs: u64,
+    /// Estimated bytes: weights, gradients and AdamW's moments of what is trained, and the
+    /// activations that the backward pass needs.
+    pub memory_bytes: u64,
+}
+
+/// A run as it would go.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The modules.
+    pub division: Vec<ModuleDepth>,
+    /// The units that cost something, in order.
+    pub units: Vec<PlannedUnit>,
+}
+
+impl Plan {
+    /// Asks the partition scheme and counts.
+    ///
+    /// # Errors
+    /// When the scheme fails.
+    pub fn new(prepared: &Prepared, device: &Chosen) -> Result<Self, TrainError> {
+        let experiment = prepared.experiment();
+        let division = divide(prepared, &device.device)?;
+        let compute = EqualCompute {
+            architecture: &experiment.model,
+            experiment,
+            division: &division,
+            pictures: prepared.resolved.dataset.train.len(),
+        };
+        let units = Unit::all(division.len())
+            .into_iter()
+            .filter_map(|unit| match unit {
+                Unit::Train(phase) => Some(phase),
+                Unit::Assemble => None,
+            })
+            .map(|phase| {
+                let cost = compute.phase(phase);
+                let config = experiment.phase(phase);
+                let costs = experiment.model.costs(config.batch / config.accumulation);
+                let size = Size::new(phase, &division, &costs);
+                PlannedUnit {
+                    unit: phase.to_string(),
+                    depths: depths(phase, &division),
+                    parameters: size.parameters,
+                    trained_parameters: size.trained,
+                    forward_macs: cost.macs.forward,
+                    backward_macs: cost.macs.backward,
+                    epochs: cost.epochs,
+                    updates: cost.updates(),
+                    total_macs: cost.total(),
+                    memory_bytes: FLOAT * (size.parameters + 3 * size.trained) + size.activation_bytes,
+                }
+            })
+            .collect();
+        Ok(Self { division, units })
+    }
+
+    /// MACs of meta, modules, and fine-tuning, and of the baseline.
+    pub fn totals(&self) -> (u64, u64) {
+        let baseline = Phase::Baseline.to_string();
+        self.units.iter().fold((0, 0), |(method, end_to_end), unit| {
+            if unit.unit == baseline {
+                (method, end_to_end + unit.total_macs)
+            } else {
+                (method + unit.total_macs, end_to_end)
+            }
+        })
+    }
+}
+
+/// How large the network of a phase is.
+struct Size {
+    parameters: u64,
+    trained: u64,
+    activation_bytes: u64,
+}
+
+impl Size {
+    /// Adds up the blocks of every stage. The frozen stages before the trained one keep no
+    /// activations.
+    fn new(phase: Phase, division: &[ModuleDepth], costs: &Costs) -> Self {
+        let mut size = Self {
+            parameters: 0,
+            trained: 0,
+            activation_bytes: 0,
+        };
+        let trains = |stage: usize| match trained(phase) {
+            Trained::All => true,
+            Trained::Module(index) => index == stage,
+        };
+        let first_kept = phase.module().unwrap_or(0);
+        let stages = depths(phase, division);
+        let last = stages.len() - 1;
+        let mut block = 0;
+        for (stage, depth) in stages.iter().enumerate() {
+            // All blocks of the target's slice cost the same or more than the meta blocks that
+            // stand for them: a meta stage takes the first blocks of its slice.
+            let blocks = costs.blocks[block..block + depth].iter();
+            let ends = [(stage == 0).then_some(&costs.entry), (stage == last).then_some(&costs.exit)];
+            for cost in blocks.chain(ends.into_iter().flatten()) {
+                size.parameters += cost.parameters;
+                if trains(stage) {
+                    size.trained += cost.parameters;
+                }
+                if stage >= first_kept {
+                    size.activation_bytes += cost.activation_bytes;
+                }
+            }
+            block += division[stage].target as usize;
+        }
+        size
+    }
+}

@@ -1,0 +1,204 @@
+//! The table of a run: what every unit reached and what it cost.
+
+use serde::Serialize;
+
+use super::TrainError;
+use crate::phase::Phase;
+use crate::plugin::ModuleDepth;
+use crate::run::{RunFolder, Unit, UnitResult};
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The unit.
+    pub unit: String,
+    /// What was scored, for a person.
+    pub title: String,
+    /// The share of validation pictures classified rightly.
+    pub accuracy: f64,
+    /// Cross-entropy over them.
+    pub loss: f64,
+    /// Numbers of the network that was scored.
+    pub parameters: u64,
+    /// Numbers that were trained.
+    pub trained_parameters: u64,
+    /// Epochs.
+    pub epochs: u32,
+    /// MACs forward and backward.
+    pub macs: u64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Compute and time of several units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Spent {
+    /// MACs forward and backward.
+    pub macs: u64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// The table of a run; units that are not finished are missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The finished units, in order.
+    pub rows: Vec<Row>,
+    /// Meta, modules, assembly, and fine-tuning together, when all are finished.
+    pub incubation: Option<Spent>,
+    /// The same with every module trained at the same time: the slowest module counts.
+    pub longest_chain: Option<Spent>,
+    /// The end-to-end baseline, when it is finished.
+    pub baseline: Option<Spent>,
+}
+
+impl Report {
+    /// Collects the results in a run folder.
+    ///
+    /// # Errors
+    /// When a result cannot be read.
+    pub(super) fn new(folder: &RunFolder, division: &[ModuleDepth]) -> Result<Self, TrainError> {
+        let mut results = Vec::new();
+        for unit in Unit::all(division.len()) {
+            if let Some(result) = folder.result(unit)? {
+                results.push((unit, result));
+            }
+        }
+        Ok(Self::from_results(&results, division))
+    }
+
+    /// The table of these results.
+    fn from_results(results: &[(Unit, UnitResult)], division: &[ModuleDepth]) -> Self {
+        let spent = |units: &[Unit]| -> Option<Spent> {
+            units.iter().try_fold(Spent::default(), |sum, unit| {
+                let (_, result) = results.iter().find(|(found, _)| found == unit)?;
+                Some(Spent {
+                    macs: sum.macs + result.forward_macs + result.backward_macs,
+                    seconds: sum.seconds + result.seconds,
+                })
+            })
+        };
+        let modules: Vec<Unit> = (0..division.len())
+            .map(|index| Unit::Train(Phase::Module(index)))
+            .collect();
+        let serial = [
+            Unit::Train(Phase::Meta),
+            Unit::Assemble,
+            Unit::Train(Phase::FineTune),
+        ];
+        let alone = spent(&serial);
+        let together = spent(&modules);
+        let slowest = modules
+            .iter()
+            .map(|module| spent(&[*module]))
+            .collect::<Option<Vec<_>>>()
+            .map(|each| {
+                each.into_iter().fold(Spent::default(), |slowest, one| Spent {
+                    macs: slowest.macs.max(one.macs),
+                    seconds: slowest.seconds.max(one.seconds),
+                })
+            });
+        let sum = |left: Option<Spent>, right: Option<Spent>| {
+            let (left, right) = (left?, right?);
+            Some(Spent {
+                macs: left.macs + right.macs,
+                seconds: left.seconds + right.seconds,
+            })
+        };
+        Self {
+            rows: results
+                .iter()
+                .map(|(unit, result)| row(*unit, result, division))
+                .collect(),
+            incubation: sum(alone, together),
+            longest_chain: sum(alone, slowest),
+            baseline: spent(&[Unit::Train(Phase::Baseline)]),
+        }
+    }
+
+    /// The accuracy of a unit, if it is finished.
+    pub fn accuracy(&self, unit: Unit) -> Option<f64> {
+        let name = unit.to_string();
+        self.rows.iter().find(|row| row.unit == name).map(|row| row.accuracy)
+    }
+}
+
+/// The line of one unit.
+fn row(unit: Unit, result: &UnitResult, division: &[ModuleDepth]) -> Row {
+    let title = match unit {
+        Unit::Train(Phase::Meta) => "meta model".to_owned(),
+        Unit::Train(Phase::Module(index)) => {
+            let depths: Vec<String> = division
+                .iter()
+                .enumerate()
+                .map(|(other, depth)| {
+                    if other == index {
+                        format!("[{}]", depth.target)
+                    } else {
+                        depth.meta.to_string()
+                    }
+                })
+                .collect();
+            format!("hybrid {index}: {}", depths.join(" "))
+        }
+        Unit::Assemble => "assembled".to_owned(),
+        Unit::Train(Phase::FineTune) => "fine-tuned".to_owned(),
+        Unit::Train(Phase::Baseline) => "end-to-end".to_owned(),
+    };
+    Row {
+        unit: unit.to_string(),
+        title,
+        accuracy: result.accuracy,
+        loss: result.loss,
+        parameters: result.parameters,
+        trained_parameters: result.trained_parameters,
+        epochs: result.epochs,
+        macs: result.forward_macs + result.backward_macs,
+        seconds: result.seconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn result(unit: Unit, macs: u64, seconds: f64) -> (Unit, UnitResult) {
+        let result = UnitResult {
+            unit: unit.to_string(),
+            device: "cpu".into(),
+            loss: 0.5,
+            accuracy: 0.9,
+            parameters: 10,
+            trained_parameters: 5,
+            epochs: 1,
+            updates: 1,
+            pictures: 1,
+            forward_macs: macs,
+            backward_macs: macs,
+            seconds,
+            weights_sha256: String::new(),
+            built_from: BTreeMap::new(),
+        };
+        (unit, result)
+    }
+
+    #[test]
+    fn the_longest_chain_counts_the_slowest_module_alone() {
+        let division = [ModuleDepth { target: 2, meta: 1 }; 2];
+        let mut results = vec![
+            result(Unit::Train(Phase::Meta), 10, 1.0),
+            result(Unit::Train(Phase::Module(0)), 20, 7.0),
+            result(Unit::Train(Phase::Module(1)), 30, 3.0),
+            result(Unit::Assemble, 0, 0.5),
+        ];
+        assert_eq!(Report::from_results(&results, &division).incubation, None);
+        results.push(result(Unit::Train(Phase::FineTune), 5, 2.0));
+        let report = Report::from_results(&results, &division);
+        let spent = |macs, seconds| Some(Spent { macs, seconds });
+        assert_eq!(report.incubation, spent(130, 13.5));
+        assert_eq!(report.longest_chain, spent(90, 10.5));
+        assert_eq!(report.baseline, None);
+    }
+}
