@@ -16,8 +16,8 @@ seed = 5
 
 [data]
 set = "digits"
-train-limit = 320
-validation-limit = 32
+train_limit = 320
+validation_limit = 32
 
 [model]
 family = "vit"
@@ -25,6 +25,9 @@ patch_size = 4
 width = 32
 depth = 4
 heads = 2
+mlp_ratio = 2
+qkv_bias = true
+layer_norm_eps = 1e-6
 
 [partition]
 plugin = "uniform"

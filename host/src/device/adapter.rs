@@ -31,7 +31,7 @@ impl fmt::Display for AdapterKind {
     }
 }
 
-/// One adapter; it prints as `wgpu:0 NVIDIA L4 (discrete GPU, Vulkan, NVIDIA 550.54)`.
+/// One adapter; it prints as `NVIDIA L4 (discrete GPU, Vulkan, NVIDIA 550.54)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
     /// The N of `--device wgpu:N`: the place in the driver's enumeration.
@@ -51,14 +51,13 @@ pub struct Adapter {
 impl fmt::Display for Adapter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            index,
             name,
             kind,
             api,
             driver,
             ..
         } = self;
-        write!(formatter, "wgpu:{index} {name} ({kind}, {api}")?;
+        write!(formatter, "{name} ({kind}, {api}")?;
         if !driver.is_empty() {
             write!(formatter, ", {driver}")?;
         }

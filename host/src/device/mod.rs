@@ -44,7 +44,10 @@ pub fn choose(choice: DeviceChoice, allow_software: bool) -> Result<Chosen, Devi
             let threads = rayon::current_num_threads();
             (Device::flex(), format!("CPU ({threads} threads)"))
         }
-        Some(index) => (adapter::open(&adapters, index), adapters[index].to_string()),
+        Some(index) => {
+            let name = format!("wgpu:{index} {}", adapters[index]);
+            (adapter::open(&adapters, index), name)
+        }
     };
     Ok(Chosen {
         device: device.autodiff(),
