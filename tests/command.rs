@@ -20,16 +20,28 @@ impl Answer {
     /// Asserts success.
     #[track_caller]
     pub fn succeeded(self) -> Self {
-        assert_eq!(self.status, 0, "stderr: {}\nstdout: {}", self.stderr, self.stdout);
+        assert_eq!(
+            self.status, 0,
+            "stderr: {}\nstdout: {}",
+            self.stderr, self.stdout
+        );
         self
     }
 
     /// Asserts this exit status and that the error has all these phrases.
     #[track_caller]
     pub fn failed(&self, status: i32, phrases: &[&str]) {
-        assert_eq!(self.status, status, "stderr: {}\nstdout: {}", self.stderr, self.stdout);
+        assert_eq!(
+            self.status, status,
+            "stderr: {}\nstdout: {}",
+            self.stderr, self.stdout
+        );
         for phrase in phrases {
-            assert!(self.stderr.contains(phrase), "no `{phrase}` in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(phrase),
+                "no `{phrase}` in: {}",
+                self.stderr
+            );
         }
     }
 
@@ -38,7 +50,9 @@ impl Answer {
     pub fn json_lines(&self) -> Vec<Value> {
         self.stdout
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
             .collect()
     }
 }
@@ -47,7 +61,10 @@ impl Answer {
 pub fn incubate(arguments: &[&str]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_incubate"))
         .args(arguments)
-        .env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"))
+        .env(
+            "XDG_CACHE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+        )
         .env("NO_COLOR", "1")
         .output()
         .unwrap();
