@@ -138,9 +138,16 @@ mod gpu {
     }
 
     /// Why the adapter must not be used, if it must not.
+    ///
+    /// Seen with the kernels of this build, which are WGSL: Mesa's llvmpipe trains rightly through
+    /// Vulkan and through OpenGL. With SPIR-V kernels it ends the process by a segmentation fault,
+    /// which is why no feature of this package turns them on.
     fn fault(adapter: &Adapter, software_seen: bool) -> Option<&'static str> {
         match adapter.kind {
             AdapterKind::Other => Some("its driver does not say what it is"),
+            AdapterKind::Software if adapter.name.contains("SwiftShader") => {
+                Some("SwiftShader runs out of memory on the kernels of the backend, which panics")
+            }
             AdapterKind::Software if software_seen => {
                 Some("the backend reaches only the first software adapter")
             }
@@ -182,5 +189,32 @@ mod gpu {
             AdapterKind::Other => unreachable!("refused, since the backend has no name for it"),
         };
         Device::wgpu(device)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn adapters_that_fail_are_marked() {
+            let adapter = |name: &str, kind| Adapter {
+                index: 0,
+                name: name.into(),
+                kind,
+                api: "Vulkan".into(),
+                driver: String::new(),
+                fault: None,
+            };
+            let llvmpipe = adapter("llvmpipe (LLVM 15.0.6, 256 bits)", AdapterKind::Software);
+            let swiftshader = adapter("SwiftShader Device (Subzero)", AdapterKind::Software);
+            assert_eq!(
+                fault(&adapter("NVIDIA L4", AdapterKind::Discrete), true),
+                None
+            );
+            assert_eq!(fault(&llvmpipe, false), None);
+            assert!(fault(&llvmpipe, true).is_some());
+            assert!(fault(&swiftshader, false).is_some());
+            assert!(fault(&adapter("virgl", AdapterKind::Other), false).is_some());
+        }
     }
 }
