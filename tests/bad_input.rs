@@ -30,7 +30,7 @@ fn an_unknown_key_names_the_nearest() {
     let set = |assignment: &str| incubate(&["plan", "--set", assignment]);
     set("training.bach=3").failed(2, &["`training.bach`", "--set", "did you mean `batch`?"]);
     set("fine-tune.epoch=3").failed(2, &["`fine-tune.epoch`", "did you mean `epochs`?"]);
-    set("modle.width=3").failed(2, &["`modle", "did you mean `model`?"]);
+    set("dta.set=digits").failed(2, &["`dta", "did you mean `data`?"]);
     set("model.widht=3").failed(2, &["`model.widht`", "did you mean `width`?"]);
     set("loss.parameters.smothing=0.1").failed(10, &["smothing", "smoothing", "cross-entropy"]);
 }
@@ -111,8 +111,9 @@ fn a_schedule_that_answers_no_rate_stops_the_run_with_its_place() {
     let folder = tempdir().unwrap();
     for fault in ["nan", "negative", "infinite"] {
         let plugin = format!("schedule.plugin={}", faulty("faulty-schedule"));
-        let fault = format!("schedule.parameters.fault={fault}");
-        let answer = tiny(&folder.path().join(&fault), &[&plugin, &fault]);
+        // A bare `nan` is a number in TOML.
+        let assignment = format!("schedule.parameters.fault=\"{fault}\"");
+        let answer = tiny(&folder.path().join(fault), &[&plugin, &assignment]);
         answer.failed(
             11,
             &["unit `meta`, epoch 0, update 0", "faulty-schedule", "rate"],
@@ -129,7 +130,7 @@ fn a_loss_that_cannot_be_used_stops_the_run_with_its_place() {
         tiny(&folder.path().join(fault), &[&plugin, &assignment])
     };
     let place = "unit `meta`, epoch 0, update 0";
-    run("not-scalar").failed(11, &[place, "faulty-loss", "one element"]);
+    run("not-scalar").failed(11, &[place, "faulty-loss", "[50, 10]"]);
     run("not-finite").failed(20, &[place, "faulty-loss", "rate"]);
     run("detached").failed(11, &[place, "faulty-loss", "gradient"]);
     run("trap").failed(11, &[place, "faulty-loss", "panic"]);
@@ -147,7 +148,7 @@ fn plugins_that_do_not_fit_are_refused_before_anything_runs() {
     };
     refused(
         "loss.plugin=cosine".into(),
-        &["cosine", "lr-schedule", "loss-hook"],
+        &["cosine", "learning-rate schedule", "loss hook"],
     );
     refused(
         "loss.plugin=cros-entropy".into(),

@@ -7,19 +7,19 @@ use serde_json::Value;
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The exit status.
-    pub status: i32,
+    pub(crate) status: i32,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Answer {
     /// Asserts success.
     #[track_caller]
-    pub fn succeeded(self) -> Self {
+    pub(crate) fn succeeded(self) -> Self {
         assert_eq!(
             self.status, 0,
             "stderr: {}\nstdout: {}",
@@ -30,7 +30,7 @@ impl Answer {
 
     /// Asserts this exit status and that the error has all these phrases.
     #[track_caller]
-    pub fn failed(&self, status: i32, phrases: &[&str]) {
+    pub(crate) fn failed(&self, status: i32, phrases: &[&str]) {
         assert_eq!(
             self.status, status,
             "stderr: {}\nstdout: {}",
@@ -47,7 +47,7 @@ impl Answer {
 
     /// Standard output as lines of JSON.
     #[track_caller]
-    pub fn json_lines(&self) -> Vec<Value> {
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.stdout
             .lines()
             .map(|line| {
@@ -58,7 +58,7 @@ impl Answer {
 }
 
 /// Runs the command with the CPU's environment and a cache of its own.
-pub fn incubate(arguments: &[&str]) -> Answer {
+pub(crate) fn incubate(arguments: &[&str]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_incubate"))
         .args(arguments)
         .env(
@@ -76,7 +76,7 @@ pub fn incubate(arguments: &[&str]) -> Answer {
 }
 
 /// A tiny experiment on the digits: seconds for the whole method.
-pub const TINY: [&str; 9] = [
+pub(crate) const TINY: [&str; 9] = [
     "data.train_limit=200",
     "data.validation_limit=100",
     "model.width=16",
@@ -89,12 +89,12 @@ pub const TINY: [&str; 9] = [
 ];
 
 /// `run` of the tiny experiment in `out`, with these assignments above it.
-pub fn tiny(out: &Path, more: &[&str]) -> Answer {
+pub(crate) fn tiny(out: &Path, more: &[&str]) -> Answer {
     tiny_with(out, more, &[])
 }
 
 /// As [`tiny`], with further arguments.
-pub fn tiny_with(out: &Path, more: &[&str], arguments: &[&str]) -> Answer {
+pub(crate) fn tiny_with(out: &Path, more: &[&str], arguments: &[&str]) -> Answer {
     let out = out.to_str().unwrap();
     let mut all = vec!["run", "digits", "--device", "cpu", "--out", out];
     for assignment in TINY.iter().chain(&["fine-tune.epochs=1"]).chain(more) {

@@ -125,12 +125,14 @@ pub(super) fn merge(below: &mut Table, above: &Table) {
     for (key, value) in above {
         match (below.get_mut(key), value) {
             (Some(Value::Table(old)), Value::Table(new)) => {
-                let other_plugin = new
+                let other_plugin = old
                     .get("plugin")
-                    .is_some_and(|name| old.get("plugin") != Some(name));
+                    .zip(new.get("plugin"))
+                    .is_some_and(|(old, new)| old != new);
                 if other_plugin {
                     old.insert("parameters".to_owned(), Value::Table(Table::new()));
                     old.insert("grants".to_owned(), Value::Array(Vec::new()));
+                    old.remove("limits");
                 }
                 merge(old, new);
             }

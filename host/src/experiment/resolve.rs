@@ -8,8 +8,11 @@ use toml::{Table, Value};
 use super::ExperimentError;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Epochs, Experiment, PhaseConfig};
-use crate::data::{self, DataConfig, Dataset};
+use crate::data::{self, DataConfig, Dataset, Loader, Part};
 use crate::model::Architecture;
+use crate::phase::Phase;
+use crate::random::Seed;
+use crate::spelling::nearest;
 
 /// An experiment that is compiled into the binary.
 #[derive(Clone, Copy, Debug)]
@@ -265,6 +268,9 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
         baseline: phase(&table, "baseline", &layers)?,
     };
     check(&experiment, &dataset)?;
+    // The loader refuses pictures of a size that the model does not take.
+    let size = experiment.model.input()[1];
+    Loader::new(&dataset, Part::Validation, size, 1, None, Seed(0), Phase::Meta)?;
     Ok(Resolved {
         experiment,
         dataset,
@@ -286,7 +292,7 @@ fn preset_table(name: &str) -> Result<Table, ExperimentError> {
         value: format!("`{name}`"),
         reason: format!(
             "which is no preset{} (known: {})",
-            nearest(name, Architecture::PRESETS.iter().copied()),
+            suggestion(name, Architecture::PRESETS.iter().copied()),
             Architecture::PRESETS.join(", ")
         ),
     })?;
@@ -393,19 +399,13 @@ fn unknown(key: &str, within: &str, known: &[String], layers: &Layers) -> Experi
     ExperimentError::UnknownKey {
         key: place,
         source_name: source.to_string(),
-        suggestion: nearest(key, known.iter().map(String::as_str)),
+        suggestion: suggestion(key, known.iter().map(String::as_str)),
     }
 }
 
-/// `; did you mean …?`, or which names there are.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    known
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map_or_else(String::new, |(_, candidate)| {
-            format!("; did you mean `{candidate}`?")
-        })
+/// `; did you mean …?`, if a known name is near.
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 /// Ranges that types cannot express.
