@@ -27,6 +27,7 @@ const EXPECTED: &[(&str, (&str, &[&str]))] = &[
     ("faulty-partition", PARTITION),
     ("faulty-read-back", READING_LOSS),
     ("faulty-schedule", SCHEDULE),
+    ("imitation", LOSS),
     ("step", SCHEDULE),
     ("uniform", PARTITION),
 ];

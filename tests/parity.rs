@@ -272,7 +272,7 @@ impl Parity {
                     let steps = step + 1;
                     let file = format!("module_{index}_after_{steps}");
                     let expected = self.target_stage(index, &file);
-                    self.assert_weights(&network.stages()[index], &expected, steps, &file);
+                    Self::assert_weights(&network.stages()[index], &expected, steps, &file);
                 }
             }
             let trained = parameters(&network.stages()[index]).len();
@@ -311,7 +311,7 @@ impl Parity {
         }
         let blank = self.blank(&self.depths("target_depths"));
         let expected = load_network(blank, &self.bytes("finetuned_after_5")).unwrap();
-        self.assert_weights(&network, &expected, 5, "finetuned_after_5");
+        Self::assert_weights(&network, &expected, 5, "finetuned_after_5");
     }
 
     fn check_no_decay(&self) {
@@ -350,7 +350,7 @@ impl Parity {
         assert_eq!(sorted(names.collect()), recorded("module_0"));
     }
 
-    fn assert_weights<M: Module>(&self, found: &M, expected: &M, steps: usize, what: &str) {
+    fn assert_weights<M: Module>(found: &M, expected: &M, steps: usize, what: &str) {
         let (found, expected) = (parameter_values(found), parameter_values(expected));
         assert_eq!(
             found.keys().collect::<Vec<_>>(),

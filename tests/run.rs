@@ -197,7 +197,7 @@ fn accumulation_and_regularisation_take_part() {
         "training.drop_path=0.5",
         "training.augmentation.mixup=0.8",
         "training.augmentation.crop_padding=1",
-        "training.rate=2e-3",
+        "training.rate=5e-4",
         "training.clip=0.01",
         "loss.parameters.smoothing=0.0",
     ] {
@@ -331,4 +331,61 @@ fn blocks_are_timed_when_the_scheme_balances_time() {
         .map(|module| module["target"].as_u64().unwrap())
         .collect();
     assert_eq!(depths.iter().sum::<u64>(), 4);
+}
+
+/// The values of a metric that a plugin recorded in a unit.
+fn metric(run: &Path, unit: &str, name: &str) -> Vec<f64> {
+    let events = fs::read_to_string(run.join("units").join(unit).join("events.jsonl")).unwrap();
+    events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["event"] == "plugin-metric" && event["name"] == name)
+        .map(|event| event["value"].as_f64().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_loss_hook_sees_the_features_that_it_asks_for() {
+    let folder = tempdir().unwrap();
+    let plugin = format!(
+        "module.loss.plugin={}/tests/plugins/imitation.wasm",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let train = |name: &str, weight: &str| {
+        let run = folder.path().join(name);
+        for unit in ["meta", "module.0", "module.1"] {
+            tiny_with(&run, &[&plugin, weight], &["--unit", unit]).succeeded();
+        }
+        run
+    };
+    let with = train("with", "module.loss.parameters.weight=1.0");
+    let without = train("without", "module.loss.parameters.weight=0.0");
+    // Two modules have one boundary between them.
+    for unit in ["module.0", "module.1"] {
+        assert_eq!(metric(&with, unit, "network_features"), [1.0; 4], "{unit}");
+        assert_eq!(metric(&with, unit, "meta_features"), [1.0; 4], "{unit}");
+    }
+    // What leaves the first module moves towards the meta model's only when the first is trained.
+    let weights = |run: &Path, unit: &str| result(run, unit)["weights_sha256"].clone();
+    assert_ne!(weights(&with, "module.0"), weights(&without, "module.0"));
+    assert_eq!(weights(&with, "module.1"), weights(&without, "module.1"));
+    // The stream is a function of seed, module, and update: the same in both runs, and no draw twice.
+    let draws: Vec<f64> = ["module.0", "module.1"]
+        .iter()
+        .flat_map(|unit| metric(&with, unit, "draw"))
+        .collect();
+    assert_eq!(draws[..4], metric(&without, "module.0", "draw"));
+    assert!(
+        draws
+            .iter()
+            .enumerate()
+            .all(|(index, draw)| !draws[..index].contains(draw))
+    );
+    // The meta model's forward pass is paid for.
+    let plain = folder.path().join("plain");
+    for unit in ["meta", "module.1"] {
+        tiny_with(&plain, &[], &["--unit", unit]).succeeded();
+    }
+    let forward = |run: &Path| result(run, "module.1")["forward_macs"].as_u64().unwrap();
+    assert!(forward(&with) > forward(&plain));
 }

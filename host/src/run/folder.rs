@@ -46,7 +46,7 @@ impl RunFolder {
                 Ok(None)
             };
         }
-        let record: RunRecord = folder.read_json(&path.join(RECORD))?;
+        let record: RunRecord = read_json(&path.join(RECORD))?;
         if record.format > FORMAT {
             return Err(RunError::Format {
                 path: path.join(RECORD),
@@ -96,7 +96,7 @@ impl RunFolder {
     pub fn result(&self, unit: Unit) -> Result<Option<UnitResult>, RunError> {
         let file = self.unit_file(unit, "result.json");
         if file.exists() {
-            self.read_json(&file).map(Some)
+            read_json(&file).map(Some)
         } else {
             Ok(None)
         }
@@ -176,11 +176,6 @@ impl RunFolder {
     /// A file of a unit.
     fn unit_file(&self, unit: Unit, name: &str) -> PathBuf {
         self.path.join("units").join(unit.to_string()).join(name)
-    }
-
-    /// Reads a JSON file.
-    fn read_json<T: DeserializeOwned>(&self, file: &Path) -> Result<T, RunError> {
-        serde_json::from_slice(&read(file)?).map_err(|error| damaged(file, &error))
     }
 
     /// Writes a JSON file for people and programs.
@@ -274,6 +269,11 @@ fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
         builder.permissions(fs::Permissions::from_mode(0o666))
     };
     builder.prefix(".writing-").tempfile_in(folder)
+}
+
+/// Reads a JSON file.
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, RunError> {
+    serde_json::from_slice(&read(file)?).map_err(|error| damaged(file, &error))
 }
 
 /// Reads a whole file.
