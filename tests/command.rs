@@ -7,47 +7,64 @@ use serde_json::Value;
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The exit status.
-    pub status: i32,
+    pub(crate) status: i32,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Answer {
     /// Asserts success.
     #[track_caller]
-    pub fn succeeded(self) -> Self {
-        assert_eq!(self.status, 0, "stderr: {}\nstdout: {}", self.stderr, self.stdout);
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(
+            self.status, 0,
+            "stderr: {}\nstdout: {}",
+            self.stderr, self.stdout
+        );
         self
     }
 
     /// Asserts this exit status and that the error has all these phrases.
     #[track_caller]
-    pub fn failed(&self, status: i32, phrases: &[&str]) {
-        assert_eq!(self.status, status, "stderr: {}\nstdout: {}", self.stderr, self.stdout);
+    pub(crate) fn failed(&self, status: i32, phrases: &[&str]) {
+        assert_eq!(
+            self.status, status,
+            "stderr: {}\nstdout: {}",
+            self.stderr, self.stdout
+        );
         for phrase in phrases {
-            assert!(self.stderr.contains(phrase), "no `{phrase}` in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(phrase),
+                "no `{phrase}` in: {}",
+                self.stderr
+            );
         }
     }
 
     /// Standard output as lines of JSON.
     #[track_caller]
-    pub fn json_lines(&self) -> Vec<Value> {
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.stdout
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
             .collect()
     }
 }
 
 /// Runs the command with the CPU's environment and a cache of its own.
-pub fn incubate(arguments: &[&str]) -> Answer {
+pub(crate) fn incubate(arguments: &[&str]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_incubate"))
         .args(arguments)
-        .env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"))
+        .env(
+            "XDG_CACHE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+        )
         .env("NO_COLOR", "1")
         .output()
         .unwrap();
@@ -59,7 +76,7 @@ pub fn incubate(arguments: &[&str]) -> Answer {
 }
 
 /// A tiny experiment on the digits: seconds for the whole method.
-pub const TINY: [&str; 9] = [
+pub(crate) const TINY: [&str; 9] = [
     "data.train_limit=200",
     "data.validation_limit=100",
     "model.width=16",
@@ -72,12 +89,12 @@ pub const TINY: [&str; 9] = [
 ];
 
 /// `run` of the tiny experiment in `out`, with these assignments above it.
-pub fn tiny(out: &Path, more: &[&str]) -> Answer {
+pub(crate) fn tiny(out: &Path, more: &[&str]) -> Answer {
     tiny_with(out, more, &[])
 }
 
 /// As [`tiny`], with further arguments.
-pub fn tiny_with(out: &Path, more: &[&str], arguments: &[&str]) -> Answer {
+pub(crate) fn tiny_with(out: &Path, more: &[&str], arguments: &[&str]) -> Answer {
     let out = out.to_str().unwrap();
     let mut all = vec!["run", "digits", "--device", "cpu", "--out", out];
     for assignment in TINY.iter().chain(&["fine-tune.epochs=1"]).chain(more) {

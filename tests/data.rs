@@ -132,14 +132,14 @@ fn settings_that_cannot_be_are_refused() {
                 train_limit: Some(0),
                 ..default()
             },
-            "setting `train-limit` is 0, but",
+            "setting `train_limit` is 0, but",
         ),
         (
             DataConfig {
                 validation_limit: Some(0),
                 ..default()
             },
-            "setting `validation-limit` is 0",
+            "setting `validation_limit` is 0",
         ),
         (
             DataConfig {
@@ -202,7 +202,7 @@ fn settings_that_cannot_be_are_refused() {
 
 #[test]
 fn settings_are_read_and_unknown_ones_refused() {
-    let text = "set = \"idx\"\npath = \"there\"\ntrain-limit = 3\nresize = true\n";
+    let text = "set = \"idx\"\npath = \"there\"\ntrain_limit = 3\nresize = true\n";
     let config: DataConfig = toml::from_str(text).unwrap();
     assert_eq!(config.set, DataSet::Idx);
     assert_eq!(config.train_limit, Some(3));
@@ -371,7 +371,7 @@ fn wrong_picture_size_says_both_sizes() {
         "{error}"
     );
     assert!(
-        error.contains("`image-size`") && error.contains("`resize = true`"),
+        error.contains("`image_size`") && error.contains("`resize = true`"),
         "{error}"
     );
 
@@ -777,10 +777,10 @@ fn batches_that_cannot_be_are_refused() {
     let failure = |size, batch| train_loader(&digits, size, batch).unwrap_err().to_string();
     assert_eq!(
         failure(8, 1439),
-        "a batch of 1439 pictures cannot be filled: there are 1438 training pictures (set a smaller batch, or a larger `train-limit`)"
+        "a batch of 1439 pictures cannot be filled: there are 1438 training pictures (set a smaller batch, or a larger `train_limit`)"
     );
     assert!(failure(8, 0).starts_with("setting `batch` is 0"));
-    assert!(failure(0, 8).starts_with("setting `image-size` is 0"));
+    assert!(failure(0, 8).starts_with("setting `image_size` is 0"));
     assert!(failure(28, 8).starts_with("data set digits has wrong picture size 8 x 8"));
     let augmentation = Augmentation {
         crop_padding: 8,
@@ -799,7 +799,7 @@ fn batches_that_cannot_be_are_refused() {
         refused
             .unwrap_err()
             .to_string()
-            .starts_with("setting `crop-padding` is 8")
+            .starts_with("setting `crop_padding` is 8")
     );
 }
 

@@ -12,7 +12,14 @@ use tempfile::tempdir;
 use crate::command::{TINY, incubate, tiny, tiny_with};
 
 /// The units of a run with two modules.
-const UNITS: [&str; 6] = ["meta", "module.0", "module.1", "assemble", "fine-tune", "baseline"];
+const UNITS: [&str; 6] = [
+    "meta",
+    "module.0",
+    "module.1",
+    "assemble",
+    "fine-tune",
+    "baseline",
+];
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -27,7 +34,10 @@ fn digests(run: &Path) -> BTreeMap<String, String> {
     UNITS
         .iter()
         .map(|unit| {
-            let digest = result(run, unit)["weights_sha256"].as_str().unwrap().to_owned();
+            let digest = result(run, unit)["weights_sha256"]
+                .as_str()
+                .unwrap()
+                .to_owned();
             ((*unit).to_owned(), digest)
         })
         .collect()
@@ -49,20 +59,36 @@ fn a_run_trains_every_unit_and_prints_the_table() {
         "incubation, modules in parallel",
         "times the compute of end-to-end training",
     ] {
-        assert!(answer.stdout.contains(title), "no `{title}` in:\n{}", answer.stdout);
+        assert!(
+            answer.stdout.contains(title),
+            "no `{title}` in:\n{}",
+            answer.stdout
+        );
     }
     let record = json(&run.join("run.json"));
     assert_eq!(record["plugins"]["partition"]["name"], "uniform");
     assert_eq!(record["plugins"]["meta.schedule"]["name"], "cosine");
     assert_eq!(record["plugins"]["module.loss"]["name"], "cross-entropy");
-    assert_eq!(record["plugins"]["module.loss"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(
+        record["plugins"]["module.loss"]["sha256"]
+            .as_str()
+            .unwrap()
+            .len(),
+        64
+    );
     assert!(run.join("experiment.toml").is_file());
     for unit in UNITS {
         let result = result(&run, unit);
         let accuracy = result["accuracy"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&accuracy), "{unit}: {accuracy}");
         assert!(result["loss"].as_f64().unwrap().is_finite(), "{unit}");
-        assert!(run.join("units").join(unit).join("weights.safetensors").is_file(), "{unit}");
+        assert!(
+            run.join("units")
+                .join(unit)
+                .join("weights.safetensors")
+                .is_file(),
+            "{unit}"
+        );
     }
     // The compute is what the depths say: a hybrid's backward pass skips the frozen prefix.
     let backward = |unit: &str| result(&run, unit)["backward_macs"].as_u64().unwrap();
@@ -70,8 +96,14 @@ fn a_run_trains_every_unit_and_prints_the_table() {
     // Built on: module on meta, assembly on modules, fine-tuning on the assembly.
     let made = |unit: &str| result(&run, unit)["weights_sha256"].clone();
     assert_eq!(result(&run, "module.1")["built_from"]["meta"], made("meta"));
-    assert_eq!(result(&run, "assemble")["built_from"]["module.0"], made("module.0"));
-    assert_eq!(result(&run, "fine-tune")["built_from"]["assemble"], made("assemble"));
+    assert_eq!(
+        result(&run, "assemble")["built_from"]["module.0"],
+        made("module.0")
+    );
+    assert_eq!(
+        result(&run, "fine-tune")["built_from"]["assemble"],
+        made("assemble")
+    );
 }
 
 #[test]
@@ -80,15 +112,28 @@ fn units_in_their_own_processes_give_the_same_bits_as_one_run() {
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     tiny(&whole, &[]).succeeded();
     // The second module before the first, and all of it on one thread.
-    for unit in ["baseline", "meta", "module.1", "module.0", "assemble", "fine-tune"] {
+    for unit in [
+        "baseline",
+        "meta",
+        "module.1",
+        "module.0",
+        "assemble",
+        "fine-tune",
+    ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_incubate"));
-        command.args(["run", "digits", "--device", "cpu", "--unit", unit, "--out"]).arg(&parts);
+        command
+            .args(["run", "digits", "--device", "cpu", "--unit", unit, "--out"])
+            .arg(&parts);
         for assignment in TINY.iter().chain(&["fine-tune.epochs=1"]) {
             command.args(["--set", assignment]);
         }
         command.env("RAYON_NUM_THREADS", "1");
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{unit}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{unit}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(digests(&whole), digests(&parts));
 }
@@ -98,10 +143,16 @@ fn a_finished_run_is_not_trained_again() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     tiny_with(&run, &[], &["--unit", "meta"]).succeeded();
-    let written = fs::metadata(run.join("units/meta/weights.safetensors")).unwrap().modified().unwrap();
+    let written = fs::metadata(run.join("units/meta/weights.safetensors"))
+        .unwrap()
+        .modified()
+        .unwrap();
     let again = tiny_with(&run, &[], &["--unit", "meta"]).succeeded();
     assert!(again.stderr.contains("finished before"), "{}", again.stderr);
-    let after = fs::metadata(run.join("units/meta/weights.safetensors")).unwrap().modified().unwrap();
+    let after = fs::metadata(run.join("units/meta/weights.safetensors"))
+        .unwrap()
+        .modified()
+        .unwrap();
     assert_eq!(written, after);
 }
 
@@ -111,7 +162,10 @@ fn another_seed_gives_other_weights() {
     let digest = |name: &str, seed: &str| {
         let run = folder.path().join(name);
         tiny_with(&run, &[seed], &["--unit", "meta"]).succeeded();
-        result(&run, "meta")["weights_sha256"].as_str().unwrap().to_owned()
+        result(&run, "meta")["weights_sha256"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(digest("a", "seed=3"), digest("b", "seed=3"));
     assert_ne!(digest("c", "seed=4"), digest("d", "seed=5"));
@@ -134,7 +188,10 @@ fn accumulation_and_regularisation_take_part() {
     let parts = losses("parts", &["training.accumulation=5"]);
     assert_eq!(plain.len(), 8);
     for (one, other) in plain.iter().zip(&parts) {
-        assert!((one - other).abs() < 1e-4, "five parts of a batch are the batch: {one} and {other}");
+        assert!(
+            (one - other).abs() < 1e-4,
+            "five parts of a batch are the batch: {one} and {other}"
+        );
     }
     for change in [
         "training.drop_path=0.5",
@@ -154,15 +211,27 @@ fn events_are_lines_of_json_in_order() {
     let run = folder.path().join("run");
     let answer = tiny_with(&run, &[], &["--unit", "meta", "--json"]).succeeded();
     let lines = answer.json_lines();
-    let kinds: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds.first(), Some(&"run-started"));
     assert_eq!(kinds.last(), Some(&"report"));
     assert_eq!(kinds.iter().filter(|kind| **kind == "update").count(), 8);
     assert_eq!(kinds.iter().filter(|kind| **kind == "evaluated").count(), 2);
     let kept = fs::read_to_string(run.join("units/meta/events.jsonl")).unwrap();
-    let kept: Vec<Value> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(kept.iter().filter(|line| line["event"] == "update").count(), 8);
-    assert!(kept.iter().all(|line| line["v"] == 1 && line["time"].is_f64()));
+    let kept: Vec<Value> = kept
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        kept.iter().filter(|line| line["event"] == "update").count(),
+        8
+    );
+    assert!(
+        kept.iter()
+            .all(|line| line["v"] == 1 && line["time"].is_f64())
+    );
 }
 
 #[test]
@@ -170,32 +239,56 @@ fn eval_finds_what_training_recorded() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     tiny(&run, &[]).succeeded();
-    let answer = incubate(&["eval", run.to_str().unwrap(), "--device", "cpu", "--json"]).succeeded();
+    let answer =
+        incubate(&["eval", run.to_str().unwrap(), "--device", "cpu", "--json"]).succeeded();
     let lines = answer.json_lines();
     assert_eq!(lines.len(), UNITS.len());
     for line in lines {
         let unit = line["unit"].as_str().unwrap();
         assert_eq!(line["accuracy"], result(&run, unit)["accuracy"], "{unit}");
-        let (found, recorded) = (line["loss"].as_f64().unwrap(), result(&run, unit)["loss"].as_f64().unwrap());
-        assert!((found - recorded).abs() < 1e-6, "{unit}: {found} and {recorded}");
+        let (found, recorded) = (
+            line["loss"].as_f64().unwrap(),
+            result(&run, unit)["loss"].as_f64().unwrap(),
+        );
+        assert!(
+            (found - recorded).abs() < 1e-6,
+            "{unit}: {found} and {recorded}"
+        );
     }
 }
 
 #[test]
 fn the_plan_shows_costs_and_where_settings_come_from() {
     let answer = incubate(&["plan", "--device", "cpu", "--set", "meta.epochs=3"]).succeeded();
-    for phrase in ["module.3", "end-to-end baseline", "meta.epochs = 3", "--set", "experiment digits", "data set"] {
-        assert!(answer.stdout.contains(phrase), "no `{phrase}` in:\n{}", answer.stdout);
+    for phrase in [
+        "module.3",
+        "end-to-end baseline",
+        "meta.epochs = 3",
+        "--set",
+        "experiment digits",
+        "data set",
+    ] {
+        assert!(
+            answer.stdout.contains(phrase),
+            "no `{phrase}` in:\n{}",
+            answer.stdout
+        );
     }
     let answer = incubate(&["plan", "--device", "cpu", "--json"]).succeeded();
     let plan = &answer.json_lines()[0];
     let units = plan["plan"]["units"].as_array().unwrap();
     assert_eq!(units.len(), 7);
     // A hybrid trains one module of the target: all of them together are the target.
-    let trained: u64 = units[1..5].iter().map(|unit| unit["trained_parameters"].as_u64().unwrap()).sum();
+    let trained: u64 = units[1..5]
+        .iter()
+        .map(|unit| unit["trained_parameters"].as_u64().unwrap())
+        .sum();
     assert_eq!(trained, units[6]["parameters"].as_u64().unwrap());
     // The baseline lasts as many epochs as come nearest to the method's compute.
-    let (method, baseline) = (plan["incubation_macs"].as_f64().unwrap(), plan["baseline_macs"].as_f64().unwrap());
+    let (method, baseline) = (
+        plan["incubation_macs"].as_f64().unwrap(),
+        plan["baseline_macs"].as_f64().unwrap(),
+    );
     let epoch = baseline / units[6]["epochs"].as_f64().unwrap();
     assert!((method - baseline).abs() <= epoch / 2.0);
 }

@@ -17,5 +17,6 @@ pub mod phase;
 pub mod plugin;
 pub mod random;
 pub mod run;
+mod spelling;
 pub mod tensor;
 pub mod training;

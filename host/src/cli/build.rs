@@ -50,7 +50,10 @@ fn show(event: &Event) -> io::Result<()> {
         } => {
             writeln!(stderr, "compiler: {}", versions.compiler)?;
             if *builds_std {
-                writeln!(stderr, "compiling the standard library along; the first time takes minutes")?;
+                writeln!(
+                    stderr,
+                    "compiling the standard library along; the first time takes minutes"
+                )?;
             }
             Ok(())
         }

@@ -39,9 +39,15 @@ pub(super) fn eval(options: &EvalOptions) -> Result<()> {
     for unit in units {
         let score = runner.evaluate(unit)?;
         if options.json {
-            print_json(&json!({ "unit": unit.to_string(), "accuracy": score.accuracy, "loss": score.loss }))?;
+            print_json(
+                &json!({ "unit": unit.to_string(), "accuracy": score.accuracy, "loss": score.loss }),
+            )?;
         } else {
-            rows.push(vec![unit.to_string(), percent(score.accuracy), format!("{:.4}", score.loss)]);
+            rows.push(vec![
+                unit.to_string(),
+                percent(score.accuracy),
+                format!("{:.4}", score.loss),
+            ]);
         }
     }
     if rows.is_empty() {

@@ -38,9 +38,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return match error {
             TrainError::PluginRefused { .. } => Some(PLUGIN_REFUSED),
             TrainError::PluginFailed { source, .. } if source.is_limit() => Some(PLUGIN_LIMIT),
-            TrainError::PluginFailed { .. } | TrainError::NotConnected { .. } | TrainError::Loss { .. } => {
-                Some(PLUGIN_FAILED)
-            }
+            TrainError::PluginFailed { .. }
+            | TrainError::NotConnected { .. }
+            | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
             TrainError::NotFinite { .. } => Some(DIVERGED),
             TrainError::Data(_) => Some(DATA),
             TrainError::Model(_) | TrainError::UnknownUnit { .. } => Some(USAGE),

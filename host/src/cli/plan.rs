@@ -56,12 +56,25 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         })
         .collect();
     let heading = [
-        "unit", "blocks", "parameters", "trained", "forward", "backward", "epochs", "updates", "MACs", "memory",
+        "unit",
+        "blocks",
+        "parameters",
+        "trained",
+        "forward",
+        "backward",
+        "epochs",
+        "updates",
+        "MACs",
+        "memory",
     ];
     print(&table::table(&heading, &rows))?;
     print("")?;
-    print("forward, backward: multiply-accumulate operations (MACs) for one picture; MACs: for the whole unit.")?;
-    print("memory: an estimate of weights, gradients, optimizer state, and activations of one batch.")?;
+    print(
+        "forward, backward: multiply-accumulate operations (MACs) for one picture; MACs: for the whole unit.",
+    )?;
+    print(
+        "memory: an estimate of weights, gradients, optimizer state, and activations of one batch.",
+    )?;
     let ratio = method as f64 / baseline as f64;
     print(&format!(
         "incubation in all: {} MACs, {ratio:.2} times the end-to-end baseline",
@@ -71,7 +84,12 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     print("")?;
     let rows: Vec<Vec<String>> = settings
         .into_iter()
-        .map(|setting| vec![format!("{} = {}", setting.key, setting.value), setting.source.to_string()])
+        .map(|setting| {
+            vec![
+                format!("{} = {}", setting.key, setting.value),
+                setting.source.to_string(),
+            ]
+        })
         .collect();
     print(&table::text(&["setting", "from"], &rows))
 }

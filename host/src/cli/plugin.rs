@@ -45,7 +45,10 @@ fn list(as_json: bool) -> Result<()> {
     if as_json {
         return Ok(());
     }
-    print(&table::text(&["plugin", "kind", "version", "summary"], &rows))
+    print(&table::text(
+        &["plugin", "kind", "version", "summary"],
+        &rows,
+    ))
 }
 
 /// Shows everything about one plugin.
@@ -65,9 +68,15 @@ fn inspect(reference: &str, as_json: bool) -> Result<()> {
         sha256,
         bytes,
     } = &inspection;
-    print(&format!("{} {} ({kind})", description.name, description.version))?;
+    print(&format!(
+        "{} {} ({kind})",
+        description.name, description.version
+    ))?;
     print(&format!("  {}", description.summary))?;
-    print(&format!("  from:     {origin}, {} bytes", thousands(*bytes as u64)))?;
+    print(&format!(
+        "  from:     {origin}, {} bytes",
+        thousands(*bytes as u64)
+    ))?;
     print(&format!("  sha256:   {sha256}"))?;
     if let Some(contract) = contract {
         print(&format!("  contract: incubate:plugin@{contract}"))?;
@@ -81,7 +90,10 @@ fn inspect(reference: &str, as_json: bool) -> Result<()> {
     }
     print("")?;
     let rows: Vec<Vec<String>> = description.parameters.iter().map(row).collect();
-    print(&table::text(&["parameter", "default", "allowed", "meaning"], &rows))
+    print(&table::text(
+        &["parameter", "default", "allowed", "meaning"],
+        &rows,
+    ))
 }
 
 /// The line of one parameter.

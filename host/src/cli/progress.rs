@@ -48,9 +48,9 @@ impl Training {
     fn describe(&self, epoch: u32, update: u64, rate: f64, pictures_per_second: f64) -> String {
         let (loss, accuracy) = self.recent();
         let left = (self.updates - update - 1) as f64 * self.batch as f64 / pictures_per_second;
-        let validation = self
-            .validation
-            .map_or_else(String::new, |accuracy| format!("  validation {}", percent(accuracy)));
+        let validation = self.validation.map_or_else(String::new, |accuracy| {
+            format!("  validation {}", percent(accuracy))
+        });
         format!(
             "epoch {}/{}  loss {loss:.4}  accuracy {}{validation}  rate {rate:.2e}  {} pictures/s  {} left",
             epoch + 1,
@@ -66,7 +66,11 @@ impl Progress {
     /// A line beside the bar.
     fn line(&self, text: &str) -> io::Result<()> {
         let write = || writeln!(anstream::stderr().lock(), "{text}");
-        match self.training.as_ref().and_then(|training| training.bar.as_ref()) {
+        match self
+            .training
+            .as_ref()
+            .and_then(|training| training.bar.as_ref())
+        {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
@@ -103,7 +107,13 @@ impl Progress {
     }
 
     /// Shows an update: on the bar at once, as a line from time to time.
-    fn update(&mut self, epoch: u32, update: u64, rate: f64, pictures_per_second: f64) -> io::Result<()> {
+    fn update(
+        &mut self,
+        epoch: u32,
+        update: u64,
+        rate: f64,
+        pictures_per_second: f64,
+    ) -> io::Result<()> {
         let Some(training) = &mut self.training else {
             return Ok(());
         };
@@ -203,7 +213,9 @@ impl Observer for Progress {
                 );
                 self.unit_line(unit, &text)
             }
-            Event::PluginMetric { .. } | Event::PluginCost { .. } | Event::RunFinished { .. } => Ok(()),
+            Event::PluginMetric { .. } | Event::PluginCost { .. } | Event::RunFinished { .. } => {
+                Ok(())
+            }
         }
     }
 }

@@ -99,13 +99,24 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     total("incubation, one module after the other", report.incubation);
     total("incubation, modules in parallel", report.longest_chain);
     let heading = [
-        "network", "accuracy", "loss", "parameters", "trained", "epochs", "MACs", "time",
+        "network",
+        "accuracy",
+        "loss",
+        "parameters",
+        "trained",
+        "epochs",
+        "MACs",
+        "time",
     ];
     print("")?;
     print(&table::table(&heading, &rows))?;
     print("")?;
-    print("MACs: multiply-accumulate operations of training, forward and backward; frozen parts count for what they cost.")?;
-    print("Accuracy and loss: cross-entropy over the validation pictures. In a hybrid, [n] is the trained module's depth.")?;
+    print(
+        "MACs: multiply-accumulate operations of training, forward and backward; frozen parts count for what they cost.",
+    )?;
+    print(
+        "Accuracy and loss: cross-entropy over the validation pictures. In a hybrid, [n] is the trained module's depth.",
+    )?;
     if let Some(verdict) = verdict(report) {
         print(&verdict)?;
     }
@@ -128,5 +139,7 @@ fn verdict(report: &Report) -> Option<String> {
         };
         format!("{ahead} is {:.1} points ahead of {behind}", points.abs())
     };
-    Some(format!("{who}; incubation spent {ratio:.2} times the compute of end-to-end training."))
+    Some(format!(
+        "{who}; incubation spent {ratio:.2} times the compute of end-to-end training."
+    ))
 }

@@ -52,7 +52,13 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["a".into(), "1".into()], vec!["long".into(), "200".into()]];
-        assert_eq!(table(&["unit", "n"], &rows), "unit    n\n---------\na       1\nlong  200");
+        let rows = [
+            vec!["a".into(), "1".into()],
+            vec!["long".into(), "200".into()],
+        ];
+        assert_eq!(
+            table(&["unit", "n"], &rows),
+            "unit    n\n---------\na       1\nlong  200"
+        );
     }
 }

@@ -45,7 +45,7 @@ impl Augmentation {
     pub(super) fn validate(&self, picture_size: usize) -> Result<(), DataError> {
         if self.crop_padding >= picture_size {
             return Err(DataError::Setting {
-                key: "crop-padding",
+                key: "crop_padding",
                 value: self.crop_padding.to_string(),
                 reason: format!(
                     "it has to be less than the picture size {picture_size}, or nothing of a picture may be left"
@@ -205,7 +205,7 @@ mod tests {
             };
             augmentation.validate(8).unwrap_err().to_string()
         };
-        assert!(failure(8, 0.0).starts_with("setting `crop-padding` is 8, but"));
+        assert!(failure(8, 0.0).starts_with("setting `crop_padding` is 8, but"));
         for mixup in [-0.1, f64::NAN, f64::INFINITY] {
             assert!(failure(0, mixup).starts_with("setting `mixup` is"));
         }

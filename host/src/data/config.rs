@@ -111,12 +111,12 @@ impl DataConfig {
     fn limits(&self) -> Result<Limits, DataError> {
         for (key, value, reason) in [
             (
-                "train-limit",
+                "train_limit",
                 self.train_limit,
                 "nothing would be trained on; omit it to use all pictures",
             ),
             (
-                "validation-limit",
+                "validation_limit",
                 self.validation_limit,
                 "nothing would be measured; omit it to use all pictures",
             ),

@@ -74,7 +74,7 @@ pub enum DataError {
     },
     /// A picture of another size than the model's, in a set that is not resized.
     #[error(
-        "{name} has wrong picture size {width} x {height}: the model takes {expected} x {expected} (set the model's `image-size` to the pictures', or `resize = true` for the data)"
+        "{name} has wrong picture size {width} x {height}: the model takes {expected} x {expected} (set the model's `image_size` to the pictures', or `resize = true` for the data)"
     )]
     PictureSize {
         /// The data set or the picture.
@@ -104,7 +104,7 @@ pub enum DataError {
     },
     /// More pictures a batch than there are.
     #[error(
-        "a batch of {batch} pictures cannot be filled: there are {pictures} training pictures (set a smaller batch, or a larger `train-limit`)"
+        "a batch of {batch} pictures cannot be filled: there are {pictures} training pictures (set a smaller batch, or a larger `train_limit`)"
     )]
     BatchTooLarge {
         /// Pictures in a batch.

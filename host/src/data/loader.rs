@@ -42,7 +42,7 @@ impl Loader {
         seed: Seed,
         phase: Phase,
     ) -> Result<Self, DataError> {
-        for (key, value) in [("image-size", picture_size), ("batch", batch)] {
+        for (key, value) in [("image_size", picture_size), ("batch", batch)] {
             if value == 0 {
                 return Err(DataError::Setting {
                     key,

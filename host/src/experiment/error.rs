@@ -31,7 +31,9 @@ pub enum ExperimentError {
         reason: String,
     },
     /// `--set` without a key or a value.
-    #[error("`--set {assignment}` is not of the form `key=value` (for example `--set meta.epochs=5`)")]
+    #[error(
+        "`--set {assignment}` is not of the form `key=value` (for example `--set meta.epochs=5`)"
+    )]
     Assignment {
         /// What the person gave.
         assignment: String,

@@ -98,7 +98,11 @@ impl Layers {
     /// The leaves below a key, when it is a table.
     pub(super) fn keys_under(&self, key: &str) -> Vec<String> {
         let prefix = format!("{key}.");
-        self.sources.keys().filter(|leaf| leaf.starts_with(&prefix)).cloned().collect()
+        self.sources
+            .keys()
+            .filter(|leaf| leaf.starts_with(&prefix))
+            .cloned()
+            .collect()
     }
 
     /// The source of the first of `keys` that any layer set; defaults come last.
@@ -121,10 +125,14 @@ pub(super) fn merge(below: &mut Table, above: &Table) {
     for (key, value) in above {
         match (below.get_mut(key), value) {
             (Some(Value::Table(old)), Value::Table(new)) => {
-                let other_plugin = new.get("plugin").is_some_and(|name| old.get("plugin") != Some(name));
+                let other_plugin = old
+                    .get("plugin")
+                    .zip(new.get("plugin"))
+                    .is_some_and(|(old, new)| old != new);
                 if other_plugin {
                     old.insert("parameters".to_owned(), Value::Table(Table::new()));
                     old.insert("grants".to_owned(), Value::Array(Vec::new()));
+                    old.remove("limits");
                 }
                 merge(old, new);
             }
@@ -141,7 +149,11 @@ pub(super) fn leaves(table: &Table) -> Vec<String> {
     for (key, value) in table {
         match value {
             Value::Table(inner) => {
-                keys.extend(leaves(inner).into_iter().map(|rest| format!("{key}.{rest}")));
+                keys.extend(
+                    leaves(inner)
+                        .into_iter()
+                        .map(|rest| format!("{key}.{rest}")),
+                );
             }
             _ => keys.push(key.clone()),
         }
@@ -165,7 +177,10 @@ mod tests {
         layers.set("a.x=7").expect("an assignment");
         assert_eq!(layers.table(), &table("[a]\nx = 7\ny = 3"));
         assert_eq!(layers.source(&["a.x".into()]), Source::CommandLine);
-        assert_eq!(layers.source(&["a.y".into()]), Source::Experiment("f.toml".into()));
+        assert_eq!(
+            layers.source(&["a.y".into()]),
+            Source::Experiment("f.toml".into())
+        );
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use super::ExperimentError;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Epochs, Experiment, PhaseConfig};
-use super::ExperimentError;
-use crate::data::{self, DataConfig, Dataset};
+use crate::data::{self, DataConfig, Dataset, Loader, Part};
 use crate::model::Architecture;
+use crate::phase::Phase;
+use crate::random::Seed;
+use crate::spelling::nearest;
 
 /// An experiment that is compiled into the binary.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +106,9 @@ fn inherited(key: &str) -> Vec<String> {
     if let Some((phase, rest)) = key.split_once('.')
         && PHASES.contains(&phase)
     {
-        let shared = SHARED.iter().any(|name| rest.starts_with(&format!("{name}.")));
+        let shared = SHARED
+            .iter()
+            .any(|name| rest.starts_with(&format!("{name}.")));
         keys.push(if shared {
             rest.to_owned()
         } else {
@@ -122,7 +127,10 @@ fn inherited(key: &str) -> Vec<String> {
 pub fn load(reference: Option<&str>, assignments: &[String]) -> Result<Resolved, ExperimentError> {
     let mut layers = Layers::default();
     let (table, source) = read(reference.unwrap_or("digits"))?;
-    layers.apply(&parse(DEFAULTS, Path::new("defaults.toml"))?, &Source::Default);
+    layers.apply(
+        &parse(DEFAULTS, Path::new("defaults.toml"))?,
+        &Source::Default,
+    );
     layers.apply(&table, &source);
     for assignment in assignments {
         layers.set(assignment)?;
@@ -137,7 +145,10 @@ fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
         && !path.is_file()
     {
         let table = parse(found.text, Path::new(found.name))?;
-        return Ok((table, Source::Experiment(format!("experiment {}", found.name))));
+        return Ok((
+            table,
+            Source::Experiment(format!("experiment {}", found.name)),
+        ));
     }
     let text = std::fs::read_to_string(&path).map_err(|error| ExperimentError::Read {
         path: reference.to_owned(),
@@ -155,10 +166,11 @@ fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
 
 /// Parses TOML and names the file when that fails.
 fn parse(text: &str, path: &Path) -> Result<Table, ExperimentError> {
-    text.parse().map_err(|error: toml::de::Error| ExperimentError::Syntax {
-        path: path.to_path_buf(),
-        reason: error.to_string().trim_end().to_owned(),
-    })
+    text.parse()
+        .map_err(|error: toml::de::Error| ExperimentError::Syntax {
+            path: path.to_path_buf(),
+            reason: error.to_string().trim_end().to_owned(),
+        })
 }
 
 /// Makes paths in a file absolute: they are meant relative to the file's folder.
@@ -167,7 +179,8 @@ fn anchor(table: &mut Table, folder: &Path) {
         match value {
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
             Value::String(text)
-                if key == "path" || key == "plugin" && (text.contains('/') || text.ends_with(".wasm")) =>
+                if key == "path"
+                    || key == "plugin" && (text.contains('/') || text.ends_with(".wasm")) =>
             {
                 *text = folder.join(&*text).display().to_string();
             }
@@ -188,26 +201,35 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
     let data: DataConfig = section(&table, "data", &layers)?;
     let dataset = data::open(&data)?;
 
-    // A preset lies below what the person wrote, and the data set fills what is still open.
+    // From below: defaults, the preset, what the data set says, what the person wrote.
     let mut model = Table::new();
+    let mut written = Table::new();
+    if let Some(Value::Table(merged)) = layers.table().get("model") {
+        for (key, value) in merged {
+            let person = layers.source(&[format!("model.{key}")]) != Source::Default;
+            let table = if person { &mut written } else { &mut model };
+            table.insert(key.clone(), value.clone());
+        }
+    }
+    written.remove("preset");
     if let Some(name) = &preset {
         let values = preset_table(name)?;
         for key in leaves(&values) {
-            note(&mut layers, &format!("model.{key}"), Source::Preset(name.clone()));
+            note(
+                &mut layers,
+                &format!("model.{key}"),
+                Source::Preset(name.clone()),
+            );
         }
         merge(&mut model, &values);
     }
-    let mut written = layers
-        .table()
-        .get("model")
-        .and_then(Value::as_table)
-        .cloned()
-        .unwrap_or_default();
-    written.remove("preset");
     let has = |key: &str| written.contains_key(key);
     let mut from_data = Table::new();
     if !has("classes") {
-        from_data.insert("classes".into(), Value::Integer(dataset.classes.len() as i64));
+        from_data.insert(
+            "classes".into(),
+            Value::Integer(dataset.classes.len() as i64),
+        );
     }
     if !has("channels") {
         from_data.insert("channels".into(), Value::Integer(dataset.channels as i64));
@@ -246,6 +268,9 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
         baseline: phase(&table, "baseline", &layers)?,
     };
     check(&experiment, &dataset)?;
+    // The loader refuses pictures of a size that the model does not take.
+    let size = experiment.model.input()[1];
+    Loader::new(&dataset, Part::Validation, size, 1, None, Seed(0), Phase::Meta)?;
     Ok(Resolved {
         experiment,
         dataset,
@@ -267,7 +292,7 @@ fn preset_table(name: &str) -> Result<Table, ExperimentError> {
         value: format!("`{name}`"),
         reason: format!(
             "which is no preset{} (known: {})",
-            nearest(name, Architecture::PRESETS.iter().copied()),
+            suggestion(name, Architecture::PRESETS.iter().copied()),
             Architecture::PRESETS.join(", ")
         ),
     })?;
@@ -279,7 +304,13 @@ fn preset_table(name: &str) -> Result<Table, ExperimentError> {
 
 /// The settings of one phase: what all phases share, below what its own table says.
 fn phase(table: &Table, name: &str, layers: &Layers) -> Result<PhaseConfig, ExperimentError> {
-    let shared = |key: &str| table.get(key).and_then(Value::as_table).cloned().unwrap_or_default();
+    let shared = |key: &str| {
+        table
+            .get(key)
+            .and_then(Value::as_table)
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut merged = shared("training");
     for key in SHARED {
         merged.insert(key.to_owned(), Value::Table(shared(key)));
@@ -291,20 +322,34 @@ fn phase(table: &Table, name: &str, layers: &Layers) -> Result<PhaseConfig, Expe
 }
 
 /// One table of the experiment as a value of its type.
-fn section<T: DeserializeOwned>(table: &Table, name: &str, layers: &Layers) -> Result<T, ExperimentError> {
-    let inner = table.get(name).cloned().unwrap_or_else(|| Value::Table(Table::new()));
-    inner.try_into().map_err(|error: toml::de::Error| explain(name, &error, layers))
+fn section<T: DeserializeOwned>(
+    table: &Table,
+    name: &str,
+    layers: &Layers,
+) -> Result<T, ExperimentError> {
+    let inner = table
+        .get(name)
+        .cloned()
+        .unwrap_or_else(|| Value::Table(Table::new()));
+    inner
+        .try_into()
+        .map_err(|error: toml::de::Error| explain(name, &error, layers))
 }
 
 /// A value at the top of the experiment.
 fn value<T: DeserializeOwned>(table: &Table, key: &str) -> Result<T, ExperimentError> {
-    let found = table.get(key).cloned().unwrap_or_else(|| Value::String(String::new()));
+    let found = table
+        .get(key)
+        .cloned()
+        .unwrap_or_else(|| Value::String(String::new()));
     let shown = found.to_string();
-    found.try_into().map_err(|error: toml::de::Error| ExperimentError::Range {
-        key: key.to_owned(),
-        value: shown,
-        reason: format!("but {}", error.message()),
-    })
+    found
+        .try_into()
+        .map_err(|error: toml::de::Error| ExperimentError::Range {
+            key: key.to_owned(),
+            value: shown,
+            reason: format!("but {}", error.message()),
+        })
 }
 
 /// Turns the parser's words into an error that names key, layer, and nearest known key.
@@ -313,13 +358,19 @@ fn explain(section: &str, error: &toml::de::Error, layers: &Layers) -> Experimen
     let within = error
         .to_string()
         .lines()
-        .find_map(|line| line.strip_prefix("in `").and_then(|rest| rest.strip_suffix('`')))
+        .find_map(|line| {
+            line.strip_prefix("in `")
+                .and_then(|rest| rest.strip_suffix('`'))
+        })
         .map_or_else(|| section.to_owned(), |inner| format!("{section}.{inner}"));
     let mut quoted = message.split('`').skip(1).step_by(2).map(ToOwned::to_owned);
     if message.starts_with("unknown field") {
         let key = quoted.next().unwrap_or_default();
         // The parser names the unknown field itself when the error lies at its value.
-        let within = within.strip_suffix(&format!(".{key}")).unwrap_or(&within).to_owned();
+        let within = within
+            .strip_suffix(&format!(".{key}"))
+            .unwrap_or(&within)
+            .to_owned();
         let known: Vec<String> = quoted.collect();
         return unknown(&key, &within, &known, layers);
     }
@@ -348,17 +399,13 @@ fn unknown(key: &str, within: &str, known: &[String], layers: &Layers) -> Experi
     ExperimentError::UnknownKey {
         key: place,
         source_name: source.to_string(),
-        suggestion: nearest(key, known.iter().map(String::as_str)),
+        suggestion: suggestion(key, known.iter().map(String::as_str)),
     }
 }
 
-/// `; did you mean …?`, or which names there are.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    known
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+/// `; did you mean …?`, if a known name is near.
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 /// Ranges that types cannot express.
@@ -376,7 +423,9 @@ fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), ExperimentErr
         return range(
             "partition.modules".into(),
             modules.to_string(),
-            &format!("but the model has {depth} blocks and every module needs one (lower `partition.modules` or raise `model.depth`)"),
+            &format!(
+                "but the model has {depth} blocks and every module needs one (lower `partition.modules` or raise `model.depth`)"
+            ),
         );
     }
     let devices = experiment.partition.devices.len();
@@ -406,13 +455,25 @@ fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), ExperimentErr
     ] {
         let key = |key: &str| format!("{name}.{key}");
         if phase.epochs == Epochs::EqualCompute && name != "baseline" {
-            return range(key("epochs"), "equal-compute".into(), "which only the baseline can be (give a number)");
+            return range(
+                key("epochs"),
+                "equal-compute".into(),
+                "which only the baseline can be (give a number)",
+            );
         }
         if phase.epochs == Epochs::Count(0) {
-            return range(key("epochs"), "0".into(), "but a phase needs at least one epoch");
+            return range(
+                key("epochs"),
+                "0".into(),
+                "but a phase needs at least one epoch",
+            );
         }
         if phase.batch == 0 {
-            return range(key("batch"), "0".into(), "but an update needs at least one picture");
+            return range(
+                key("batch"),
+                "0".into(),
+                "but an update needs at least one picture",
+            );
         }
         if phase.accumulation == 0 || !phase.batch.is_multiple_of(phase.accumulation) {
             return range(
@@ -425,11 +486,18 @@ fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), ExperimentErr
             return range(
                 key("batch"),
                 phase.batch.to_string(),
-                &format!("but there are only {} training pictures", dataset.train.len()),
+                &format!(
+                    "but there are only {} training pictures",
+                    dataset.train.len()
+                ),
             );
         }
         if phase.evaluate_every == 0 {
-            return range(key("evaluate_every"), "0".into(), "but it counts epochs from 1");
+            return range(
+                key("evaluate_every"),
+                "0".into(),
+                "but it counts epochs from 1",
+            );
         }
         for (field, value, most) in [
             ("rate", phase.rate, f64::MAX),

@@ -178,9 +178,9 @@ impl<'de> Deserialize<'de> for Epochs {
             }
 
             fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Epochs, E> {
-                u32::try_from(value).map(Epochs::Count).map_err(|_| {
-                    E::invalid_value(serde::de::Unexpected::Signed(value), &self)
-                })
+                u32::try_from(value)
+                    .map(Epochs::Count)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(value), &self))
             }
 
             fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Epochs, E> {

@@ -197,12 +197,12 @@ fn impossible_networks_are_refused() {
         |config| config.heads = 5,
         "width 12 of the network is not a multiple of heads 5",
     );
-    refused(|config| config.patch_size = 3, "image-size 8");
+    refused(|config| config.patch_size = 3, "image_size 8");
     refused(|config| config.channels = 0, "channels of the network is 0");
     refused(|config| config.heads = 0, "heads of the network is 0");
     refused(
         |config| config.patch_size = 0,
-        "patch-size of the network is 0",
+        "patch_size of the network is 0",
     );
     refused(|config| config.layer_norm_eps = f64::NAN, "layer_norm_eps");
     let depths = |depths: &[usize]| {

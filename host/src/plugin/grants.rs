@@ -84,7 +84,7 @@ impl Grants {
                             &PluginIdentity::asked_for(reference),
                             PluginErrorKind::UnknownGrant {
                                 given: name.clone(),
-                                nearest: super::nearest(name, known.iter().copied()),
+                                nearest: crate::spelling::nearest(name, known.iter().copied()),
                                 known: known.clone(),
                             },
                         )

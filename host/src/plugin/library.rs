@@ -59,7 +59,7 @@ pub(super) fn bytes(
             Err(PluginError::new(
                 identity,
                 PluginErrorKind::Unknown {
-                    nearest: super::nearest(reference, known.iter().copied()),
+                    nearest: crate::spelling::nearest(reference, known.iter().copied()),
                     known,
                 },
             ))

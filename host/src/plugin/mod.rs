@@ -40,12 +40,3 @@ pub use randomness::Context;
 pub use schedule::{Group, Moment, Schedule, Stepping};
 pub use session::Statistics;
 pub use settings::{SettingValue, Settings, UnsupportedValue};
-
-/// The name that `given` was probably meant to be.
-fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= name.len().max(given.len()).div_ceil(3))
-        .map(|(_, name)| name.to_owned())
-}

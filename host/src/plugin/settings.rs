@@ -90,7 +90,7 @@ impl Settings {
         if let Some(key) = given.keys().find(|key| !known().any(|name| name == *key)) {
             return Err(PluginErrorKind::UnknownSetting {
                 key: key.clone(),
-                nearest: super::nearest(key, known()),
+                nearest: crate::spelling::nearest(key, known()),
                 known: known().map(str::to_owned).collect(),
             });
         }

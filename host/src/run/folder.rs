@@ -57,7 +57,10 @@ impl RunFolder {
         let file = path.join(EXPERIMENT);
         let text = String::from_utf8(read(&file)?).map_err(|error| damaged(&file, &error))?;
         if sha256(text.as_bytes()) != record.experiment_sha256 {
-            return Err(damaged(&file, &format!("its digest differs from the one in {RECORD}")));
+            return Err(damaged(
+                &file,
+                &format!("its digest differs from the one in {RECORD}"),
+            ));
         }
         let experiment = toml::from_str(&text).map_err(|error| damaged(&file, &error))?;
         Ok(Some((folder, experiment, record)))
@@ -67,7 +70,11 @@ impl RunFolder {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn create(path: &Path, experiment_toml: &str, record: &RunRecord) -> Result<Self, RunError> {
+    pub fn create(
+        path: &Path,
+        experiment_toml: &str,
+        record: &RunRecord,
+    ) -> Result<Self, RunError> {
         let folder = Self {
             path: path.to_path_buf(),
         };
@@ -153,7 +160,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn finish(&self, unit: Unit, weights: &[u8], mut result: UnitResult) -> Result<UnitResult, RunError> {
+    pub fn finish(
+        &self,
+        unit: Unit,
+        weights: &[u8],
+        mut result: UnitResult,
+    ) -> Result<UnitResult, RunError> {
         result.weights_sha256 = sha256(weights);
         let folder = PathBuf::from("units").join(unit.to_string());
         self.write(&folder.join("weights.safetensors"), weights)?;
@@ -243,12 +255,14 @@ fn seconds_since_1970() -> f64 {
 
 /// The digest of bytes, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            use std::fmt::Write as _;
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// A temporary file with the permissions of an ordinary one.

@@ -41,7 +41,9 @@ impl Unit {
 
     /// The unit with this name, in a run with this many modules.
     pub fn parse(name: &str, modules: usize) -> Option<Self> {
-        Self::all(modules).into_iter().find(|unit| unit.to_string() == name)
+        Self::all(modules)
+            .into_iter()
+            .find(|unit| unit.to_string() == name)
     }
 }
 
@@ -65,7 +67,10 @@ mod tests {
         for (position, unit) in units.iter().enumerate() {
             for needed in unit.dependencies(12) {
                 let before = units.iter().position(|other| *other == needed);
-                assert!(before.is_some_and(|before| before < position), "{unit} before {needed}");
+                assert!(
+                    before.is_some_and(|before| before < position),
+                    "{unit} before {needed}"
+                );
             }
         }
     }

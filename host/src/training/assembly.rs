@@ -80,10 +80,11 @@ impl Assembly<'_> {
                     expected: meta.weights_sha256,
                 });
             }
-            *stage = load_stage(stage.clone(), &bytes, "").map_err(|source| TrainError::Weights {
-                file: self.folder.weights_path(module).display().to_string(),
-                source,
-            })?;
+            *stage =
+                load_stage(stage.clone(), &bytes, "").map_err(|source| TrainError::Weights {
+                    file: self.folder.weights_path(module).display().to_string(),
+                    source,
+                })?;
             from.insert(module.to_string(), result.weights_sha256);
         }
         Ok(Built {
@@ -100,10 +101,11 @@ impl Assembly<'_> {
                 let hybrid = self.initial(phase)?.network;
                 let (bytes, _) = self.folder.weights(unit, &unit.to_string())?;
                 let trained = hybrid.stages()[target].clone();
-                let trained = load_stage(trained, &bytes, "").map_err(|source| TrainError::Weights {
-                    file: self.folder.weights_path(unit).display().to_string(),
-                    source,
-                })?;
+                let trained =
+                    load_stage(trained, &bytes, "").map_err(|source| TrainError::Weights {
+                        file: self.folder.weights_path(unit).display().to_string(),
+                        source,
+                    })?;
                 Ok(hybrid.replace_stage(target, trained))
             }
             _ => Ok(self.trained(unit, &unit.to_string())?.network),
@@ -117,10 +119,11 @@ impl Assembly<'_> {
             Unit::Train(phase) => phase,
             Unit::Assemble => Phase::FineTune,
         };
-        let network = load_network(self.random(phase)?, &bytes).map_err(|source| TrainError::Weights {
-            file: self.folder.weights_path(unit).display().to_string(),
-            source,
-        })?;
+        let network =
+            load_network(self.random(phase)?, &bytes).map_err(|source| TrainError::Weights {
+                file: self.folder.weights_path(unit).display().to_string(),
+                source,
+            })?;
         Ok(Built {
             network,
             from: BTreeMap::from([(unit.to_string(), result.weights_sha256)]),
@@ -131,6 +134,9 @@ impl Assembly<'_> {
     fn random(&self, phase: Phase) -> Result<Network, TrainError> {
         let depths = depths(phase, self.division);
         let seed = Seed(self.experiment.seed);
-        Ok(self.experiment.model.network(&depths, seed, phase, self.device)?)
+        Ok(self
+            .experiment
+            .model
+            .network(&depths, seed, phase, self.device)?)
     }
 }

@@ -101,7 +101,9 @@ impl EqualCompute<'_> {
     fn with_epochs(&self, phase: Phase, epochs: u32) -> PhaseCost {
         let batch = self.experiment.phase(phase).batch;
         PhaseCost {
-            macs: self.architecture.training_macs(&depths(phase, self.division), trained(phase)),
+            macs: self
+                .architecture
+                .training_macs(&depths(phase, self.division), trained(phase)),
             updates_per_epoch: (self.pictures / batch) as u64,
             batch: batch as u64,
             epochs,

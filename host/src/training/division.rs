@@ -25,7 +25,12 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
     let batch = phase.batch / phase.accumulation;
     let costs = experiment.model.costs(batch);
     let times = if config.measure {
-        Some(measurement::measure(&experiment.model, batch, experiment.seed, device)?)
+        Some(measurement::measure(
+            &experiment.model,
+            batch,
+            experiment.seed,
+            device,
+        )?)
     } else {
         None
     };

@@ -24,7 +24,11 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { unit, epoch, update } = self;
+        let Self {
+            unit,
+            epoch,
+            update,
+        } = self;
         write!(formatter, "unit `{unit}`, epoch {epoch}, update {update}")
     }
 }
@@ -63,7 +67,9 @@ pub enum TrainError {
         rate: f64,
     },
     /// The loss gives no gradients to what is trained.
-    #[error("{place}: the loss of plugin {plugin} does not give the trained weights a gradient: {source} (compute it from `logits` or the features, without `detach`)")]
+    #[error(
+        "{place}: the loss of plugin {plugin} does not give the trained weights a gradient: {source} (compute it from `logits` or the features, without `detach`)"
+    )]
     NotConnected {
         /// Where.
         place: Place,
@@ -112,7 +118,9 @@ pub enum TrainError {
         expected: String,
     },
     /// The plugins or pictures are not those that the run began with.
-    #[error("{what} changed since this run began: {before} then, {now} now; restore it, or start again in another folder with `--out`")]
+    #[error(
+        "{what} changed since this run began: {before} then, {now} now; restore it, or start again in another folder with `--out`"
+    )]
     Changed {
         /// The plugin's role or the data.
         what: String,

@@ -34,7 +34,15 @@ pub fn evaluate(
     let network = network.valid();
     let device = device.clone().inner();
     let phase = Phase::Baseline;
-    let loader = Loader::new(dataset, Part::Validation, picture_size, batch, None, Seed(0), phase)?;
+    let loader = Loader::new(
+        dataset,
+        Part::Validation,
+        picture_size,
+        batch,
+        None,
+        Seed(0),
+        phase,
+    )?;
     let mut losses = Vec::new();
     let mut rights = Vec::new();
     let mut pictures = 0;

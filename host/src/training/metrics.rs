@@ -95,15 +95,26 @@ impl PendingMetrics {
         }
         let losses = Tensor::cat(parts.iter().map(|part| part.loss.clone()).collect(), 0);
         let correct = Tensor::cat(parts.iter().map(|part| part.correct.clone()).collect(), 0);
-        let norms: Vec<_> = updates.iter().filter_map(|update| update.gradient_norm.clone()).collect();
+        let norms: Vec<_> = updates
+            .iter()
+            .filter_map(|update| update.gradient_norm.clone())
+            .collect();
         let norms = if norms.is_empty() {
             Vec::new()
         } else {
             Tensor::cat(norms, 0).into_data().iter::<f64>().collect()
         };
         let mut norms = norms.into_iter();
-        let mut losses = losses.into_data().iter::<f64>().collect::<Vec<_>>().into_iter();
-        let mut correct = correct.into_data().iter::<i64>().collect::<Vec<_>>().into_iter();
+        let mut losses = losses
+            .into_data()
+            .iter::<f64>()
+            .collect::<Vec<_>>()
+            .into_iter();
+        let mut correct = correct
+            .into_data()
+            .iter::<i64>()
+            .collect::<Vec<_>>()
+            .into_iter();
         updates
             .into_iter()
             .map(|update| {

@@ -14,10 +14,13 @@ use crate::data::{Batch, Dataset, Loader, Part};
 use crate::event::{Event, Observer};
 use crate::experiment::PhaseConfig;
 use crate::model::{DropPath, Forward, Network};
-use crate::optimizer::{AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped};
+use crate::optimizer::{
+    AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped,
+};
 use crate::phase::Phase;
 use crate::plugin::{
-    Context, Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo, Stepping,
+    Context, Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo,
+    Stepping,
 };
 use crate::random::Seed;
 use crate::tensor::{AnyTensor, TensorError};
@@ -78,7 +81,11 @@ impl PhaseTraining<'_> {
     ///
     /// # Errors
     /// When a picture, a plugin, or the loss fails, with the place in the run.
-    pub(super) fn train(&self, network: Network, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+    pub(super) fn train(
+        &self,
+        network: Network,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, TrainError> {
         let start = |source| TrainError::PluginFailed {
             place: self.place(0, 0),
             source,
@@ -93,7 +100,8 @@ impl PhaseTraining<'_> {
         let mut state = State {
             optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
             network,
-            schedule: Schedule::new(&schedule.plugin, &schedule.settings, context).map_err(start)?,
+            schedule: Schedule::new(&schedule.plugin, &schedule.settings, context)
+                .map_err(start)?,
             loss: LossHook::new(&loss.plugin, &loss.settings, context).map_err(start)?,
             pending: PendingMetrics::default(),
             rates: [0.0; ParameterGroup::ALL.len()],
@@ -170,7 +178,9 @@ impl PhaseTraining<'_> {
     /// One update: the batch in parts, then one step of the optimizer.
     fn update(&self, state: &mut State<'_>, index: u64, batch: &Batch) -> Result<(), TrainError> {
         self.set_rates(state, index)?;
-        state.pending.begin(state.epoch, state.update, state.rates[0]);
+        state
+            .pending
+            .begin(state.epoch, state.update, state.rates[0]);
         let parts = self.config.accumulation;
         let pictures = batch.shape[0] / parts;
         for part in 0..parts {
@@ -203,8 +213,12 @@ impl PhaseTraining<'_> {
         let [_, channels, height, width] = batch.shape;
         let picture = channels * height * width;
         let plain = self.device.clone().inner();
-        let slice = |values: &[f32], size: usize| values[first * size..(first + pictures) * size].to_vec();
-        let images = TensorData::new(slice(&batch.images, picture), [pictures, channels, height, width]);
+        let slice =
+            |values: &[f32], size: usize| values[first * size..(first + pictures) * size].to_vec();
+        let images = TensorData::new(
+            slice(&batch.images, picture),
+            [pictures, channels, height, width],
+        );
         let images = Tensor::<4>::from_data(images, &plain);
         let labels = TensorData::new(batch.labels[first..first + pictures].to_vec(), [pictures]);
         let labels = Tensor::<1, Int>::from_data(labels, &plain);
@@ -225,17 +239,25 @@ impl PhaseTraining<'_> {
             samples,
         );
         let forward = match self.phase {
-            Phase::Module(target) => state.network.forward_hybrid(images.clone(), target, &drop_path),
+            Phase::Module(target) => {
+                state
+                    .network
+                    .forward_hybrid(images.clone(), target, &drop_path)
+            }
             _ => state.network.forward(images.clone().autodiff(), &drop_path),
         };
-        let meta = self.meta.as_ref().map(|meta| meta.valid().forward(images, &DropPath::off()));
+        let meta = self
+            .meta
+            .as_ref()
+            .map(|meta| meta.valid().forward(images, &DropPath::off()));
         let logits = forward.logits.clone().inner();
         let unusable = |source| TrainError::Loss {
             place: self.place(state.epoch, state.update),
             plugin: self.plugins.loss.plugin.identity().to_string(),
             source,
         };
-        let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets).map_err(unusable)?;
+        let inputs =
+            Self::loss_inputs(state, forward, meta, &labels, soft_targets).map_err(unusable)?;
         let step = StepInfo {
             update: state.update,
             updates: self.cost.updates(),
@@ -246,11 +268,13 @@ impl PhaseTraining<'_> {
         let loss = state.loss.compute(&step, inputs);
         self.pass_on_messages(state)?;
         let loss = loss.map_err(|source| self.failed(state, source))?;
-        let loss = loss.into_scalar_tensor().map_err(|source| TrainError::Loss {
-            place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.identity().to_string(),
-            source,
-        })?;
+        let loss = loss
+            .into_scalar_tensor()
+            .map_err(|source| TrainError::Loss {
+                place: self.place(state.epoch, state.update),
+                plugin: self.plugins.loss.plugin.identity().to_string(),
+                source,
+            })?;
         state.pending.add(loss.clone().inner(), logits, labels);
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
         let share = loss.div_scalar(self.config.accumulation as f64);
@@ -375,11 +399,20 @@ impl PhaseTraining<'_> {
     /// Scores the network after an epoch and tells schedule and observer.
     fn evaluate(&self, state: &mut State<'_>) -> Result<Score, TrainError> {
         let batch = self.config.batch / self.config.accumulation;
-        let score = evaluate(&state.network, self.dataset, self.picture_size, batch, self.device)?;
+        let score = evaluate(
+            &state.network,
+            self.dataset,
+            self.picture_size,
+            batch,
+            self.device,
+        )?;
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         state
             .schedule
-            .observe(&moment, &[("loss", score.loss), ("accuracy", score.accuracy)])
+            .observe(
+                &moment,
+                &[("loss", score.loss), ("accuracy", score.accuracy)],
+            )
             .map_err(|source| self.failed(state, source))?;
         self.pass_on_messages(state)?;
         state.observer.observe(&Event::Evaluated {
@@ -400,7 +433,13 @@ impl PhaseTraining<'_> {
             .drain_messages()
             .into_iter()
             .map(|message| (schedule, message))
-            .chain(state.loss.drain_messages().into_iter().map(|message| (loss, message)));
+            .chain(
+                state
+                    .loss
+                    .drain_messages()
+                    .into_iter()
+                    .map(|message| (loss, message)),
+            );
         for (plugin, message) in messages {
             let unit = self.phase.to_string();
             let plugin = plugin.clone();

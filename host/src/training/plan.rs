@@ -84,7 +84,8 @@ impl Plan {
                     epochs: cost.epochs,
                     updates: cost.updates(),
                     total_macs: cost.total(),
-                    memory_bytes: FLOAT * (size.parameters + 3 * size.trained) + size.activation_bytes,
+                    memory_bytes: FLOAT * (size.parameters + 3 * size.trained)
+                        + size.activation_bytes,
                 }
             })
             .collect();
@@ -94,13 +95,15 @@ impl Plan {
     /// MACs of meta, modules, and fine-tuning, and of the baseline.
     pub fn totals(&self) -> (u64, u64) {
         let baseline = Phase::Baseline.to_string();
-        self.units.iter().fold((0, 0), |(method, end_to_end), unit| {
-            if unit.unit == baseline {
-                (method, end_to_end + unit.total_macs)
-            } else {
-                (method + unit.total_macs, end_to_end)
-            }
-        })
+        self.units
+            .iter()
+            .fold((0, 0), |(method, end_to_end), unit| {
+                if unit.unit == baseline {
+                    (method, end_to_end + unit.total_macs)
+                } else {
+                    (method + unit.total_macs, end_to_end)
+                }
+            })
     }
 }
 
@@ -132,7 +135,10 @@ impl Size {
             // All blocks of the target's slice cost the same or more than the meta blocks that
             // stand for them: a meta stage takes the first blocks of its slice.
             let blocks = costs.blocks[block..block + depth].iter();
-            let ends = [(stage == 0).then_some(&costs.entry), (stage == last).then_some(&costs.exit)];
+            let ends = [
+                (stage == 0).then_some(&costs.entry),
+                (stage == last).then_some(&costs.exit),
+            ];
             for cost in blocks.chain(ends.into_iter().flatten()) {
                 size.parameters += cost.parameters;
                 if trains(stage) {

@@ -85,7 +85,12 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
     };
     let partition = configure(host, "partition", &partition, Kind::PartitionScheme)?;
     let mut phases = BTreeMap::new();
-    for phase in [Phase::Meta, Phase::Module(0), Phase::FineTune, Phase::Baseline] {
+    for phase in [
+        Phase::Meta,
+        Phase::Module(0),
+        Phase::FineTune,
+        Phase::Baseline,
+    ] {
         let config = experiment.phase(phase);
         let role = |name: &str| format!("{}.{name}", phase.kind());
         let plugins = PhasePlugins {
@@ -102,7 +107,12 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
 }
 
 /// Loads one plugin and checks its parameters.
-fn configure(host: &PluginHost, role: &str, config: &PluginConfig, kind: Kind) -> Result<Configured, TrainError> {
+fn configure(
+    host: &PluginHost,
+    role: &str,
+    config: &PluginConfig,
+    kind: Kind,
+) -> Result<Configured, TrainError> {
     let refused = |source| TrainError::PluginRefused {
         role: role.to_owned(),
         source,

@@ -93,10 +93,11 @@ impl Report {
             .map(|module| spent(&[*module]))
             .collect::<Option<Vec<_>>>()
             .map(|each| {
-                each.into_iter().fold(Spent::default(), |slowest, one| Spent {
-                    macs: slowest.macs.max(one.macs),
-                    seconds: slowest.seconds.max(one.seconds),
-                })
+                each.into_iter()
+                    .fold(Spent::default(), |slowest, one| Spent {
+                        macs: slowest.macs.max(one.macs),
+                        seconds: slowest.seconds.max(one.seconds),
+                    })
             });
         let sum = |left: Option<Spent>, right: Option<Spent>| {
             let (left, right) = (left?, right?);
@@ -119,7 +120,10 @@ impl Report {
     /// The accuracy of a unit, if it is finished.
     pub fn accuracy(&self, unit: Unit) -> Option<f64> {
         let name = unit.to_string();
-        self.rows.iter().find(|row| row.unit == name).map(|row| row.accuracy)
+        self.rows
+            .iter()
+            .find(|row| row.unit == name)
+            .map(|row| row.accuracy)
     }
 }
 

@@ -57,11 +57,13 @@ impl Runner {
     /// When the folder holds something else, another experiment, or the plugins or pictures
     /// changed since the run began; when the partition scheme fails.
     pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
-        let toml = toml::to_string(prepared.experiment())
-            .map_err(|error| std::io::Error::other(format!("cannot write the experiment as TOML: {error}")))?;
+        let toml = toml::to_string(prepared.experiment()).map_err(|error| {
+            std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
+        })?;
         let plugins = prepared.records();
         let data_sha256 = prepared.resolved.dataset.digest.clone();
-        let (folder, division) = if let Some((folder, experiment, record)) = RunFolder::open(path)? {
+        let (folder, division) = if let Some((folder, experiment, record)) = RunFolder::open(path)?
+        {
             if &experiment != prepared.experiment() {
                 return Err(RunError::OtherExperiment {
                     path: path.to_path_buf(),
@@ -134,7 +136,12 @@ impl Runner {
     pub fn unit(&self, name: &str) -> Result<Unit, TrainError> {
         Unit::parse(name, self.division.len()).ok_or_else(|| TrainError::UnknownUnit {
             name: name.to_owned(),
-            known: self.units().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            known: self
+                .units()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
         })
     }
 
@@ -225,7 +232,11 @@ impl Runner {
     }
 
     /// Trains one phase.
-    fn train(&self, phase: Phase, observer: &mut dyn Observer) -> Result<(Vec<u8>, UnitResult), TrainError> {
+    fn train(
+        &self,
+        phase: Phase,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<u8>, UnitResult), TrainError> {
         let experiment = self.prepared.experiment();
         let plugins = self.prepared.phase(phase);
         let cost = self.cost(phase);
@@ -249,7 +260,11 @@ impl Runner {
             seed: experiment.seed,
             device: &self.device.device,
             meta,
-            read_every: if self.device.waits_for_reads { READ_EVERY_ON_GPU } else { 1 },
+            read_every: if self.device.waits_for_reads {
+                READ_EVERY_ON_GPU
+            } else {
+                1
+            },
         };
         let outcome = training.train(built.network, observer)?;
         let network = outcome.network;
@@ -284,7 +299,10 @@ impl Runner {
             trained_parameters: 0,
             ..self.result(Unit::Assemble, &network, score, from)
         };
-        Ok((network_to_safetensors(&network, &self.metadata(&result)), result))
+        Ok((
+            network_to_safetensors(&network, &self.metadata(&result)),
+            result,
+        ))
     }
 
     /// The length and cost of a phase.
@@ -323,7 +341,9 @@ impl Runner {
     /// Forward MACs of one picture through a network.
     fn forward_macs(&self, network: &Network) -> u64 {
         let architecture = &self.prepared.experiment().model;
-        architecture.training_macs(&network.depths(), Trained::All).forward
+        architecture
+            .training_macs(&network.depths(), Trained::All)
+            .forward
     }
 
     /// Height and width of a picture.
@@ -334,7 +354,13 @@ impl Runner {
     /// Scores a network.
     fn score(&self, network: &Network, batch: usize) -> Result<Score, TrainError> {
         let dataset = &self.prepared.resolved.dataset;
-        evaluate(network, dataset, self.picture_size(), batch, &self.device.device)
+        evaluate(
+            network,
+            dataset,
+            self.picture_size(),
+            batch,
+            &self.device.device,
+        )
     }
 
     /// What builds networks from the run folder.
@@ -348,7 +374,13 @@ impl Runner {
     }
 
     /// A result without the length, the compute, and the digest.
-    fn result(&self, unit: Unit, network: &Network, score: Score, built_from: BTreeMap<String, String>) -> UnitResult {
+    fn result(
+        &self,
+        unit: Unit,
+        network: &Network,
+        score: Score,
+        built_from: BTreeMap<String, String>,
+    ) -> UnitResult {
         UnitResult {
             unit: unit.to_string(),
             device: self.device.name.clone(),
@@ -370,21 +402,39 @@ impl Runner {
     /// What a file of weights says about what made it.
     fn metadata(&self, result: &UnitResult) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::from([
-            ("incubate.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("incubate.experiment".to_owned(), self.prepared.experiment().name.clone()),
+            (
+                "incubate.version".to_owned(),
+                env!("CARGO_PKG_VERSION").to_owned(),
+            ),
+            (
+                "incubate.experiment".to_owned(),
+                self.prepared.experiment().name.clone(),
+            ),
             ("incubate.unit".to_owned(), result.unit.clone()),
-            ("incubate.seed".to_owned(), self.prepared.experiment().seed.to_string()),
+            (
+                "incubate.seed".to_owned(),
+                self.prepared.experiment().seed.to_string(),
+            ),
             ("incubate.accuracy".to_owned(), result.accuracy.to_string()),
             ("incubate.loss".to_owned(), result.loss.to_string()),
-            ("incubate.data_sha256".to_owned(), self.prepared.resolved.dataset.digest.clone()),
+            (
+                "incubate.data_sha256".to_owned(),
+                self.prepared.resolved.dataset.digest.clone(),
+            ),
             ("incubate.division".to_owned(), json(&self.division)),
-            ("incubate.model".to_owned(), json(&self.prepared.experiment().model)),
+            (
+                "incubate.model".to_owned(),
+                json(&self.prepared.experiment().model),
+            ),
             ("incubate.built_from".to_owned(), json(&result.built_from)),
         ]);
         for (role, plugin) in self.prepared.records() {
             metadata.insert(
                 format!("incubate.plugin.{role}"),
-                format!("{}@{} sha256:{}", plugin.name, plugin.version, plugin.sha256),
+                format!(
+                    "{}@{} sha256:{}",
+                    plugin.name, plugin.version, plugin.sha256
+                ),
             );
         }
         metadata

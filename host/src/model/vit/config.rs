@@ -38,20 +38,20 @@ impl VitConfig {
     /// The first dimension that does not fit.
     pub fn validate(&self) -> Result<(), ModelError> {
         let sizes = [
-            ("image-size", self.image_size),
-            ("patch-size", self.patch_size),
+            ("image_size", self.image_size),
+            ("patch_size", self.patch_size),
             ("channels", self.channels),
             ("classes", self.classes),
             ("width", self.width),
             ("depth", self.depth),
             ("heads", self.heads),
-            ("mlp-ratio", self.mlp_ratio),
+            ("mlp_ratio", self.mlp_ratio),
         ];
         if let Some((name, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
             return Err(ModelError::Zero { name });
         }
         let multiples = [
-            ("image-size", self.image_size, "patch-size", self.patch_size),
+            ("image_size", self.image_size, "patch_size", self.patch_size),
             ("width", self.width, "heads", self.heads),
         ];
         for (larger_name, larger, smaller_name, smaller) in multiples {
