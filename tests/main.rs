@@ -8,6 +8,7 @@ mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod parity;
+mod parity_plugins;
 mod plugin;
 mod run;
 mod tidy;

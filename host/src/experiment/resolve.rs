@@ -270,7 +270,15 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
     check(&experiment, &dataset)?;
     // The loader refuses pictures of a size that the model does not take.
     let size = experiment.model.input()[1];
-    Loader::new(&dataset, Part::Validation, size, 1, None, Seed(0), Phase::Meta)?;
+    Loader::new(
+        &dataset,
+        Part::Validation,
+        size,
+        1,
+        None,
+        Seed(0),
+        Phase::Meta,
+    )?;
     Ok(Resolved {
         experiment,
         dataset,
