@@ -8,6 +8,7 @@ pub mod builder;
 pub mod cli;
 pub mod data;
 pub mod device;
+mod digest;
 pub mod event;
 pub mod experiment;
 pub mod kernels;

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 use super::BuildError;
 
@@ -106,13 +107,6 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
         Ok(())
     };
     write().map_err(BuildError::file("writing", path))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[cfg(test)]

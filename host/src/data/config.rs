@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::picture::{Dataset, Normalisation};
 use super::{DataError, digits, folder, idx};
@@ -177,15 +176,6 @@ pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
         DataSet::Idx => idx::open(config, config.folder(idx::EXPECTED)?, limits),
         DataSet::Folder => folder::open(config, config.folder(folder::EXPECTED)?, limits),
     }
-}
-
-/// A digest as it is written in the record of a run.
-pub(super) fn hexadecimal(digest: Sha256) -> String {
-    digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// The name of the data set in a folder.

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
+use crate::digest::hexadecimal;
+
 use super::DataError;
-use super::config::{DataConfig, Limits, hexadecimal};
+use super::config::{DataConfig, Limits};
 use super::memory::MemoryPictures;
 use super::picture::{Dataset, Pictures};
 

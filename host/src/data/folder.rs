@@ -12,7 +12,9 @@ use std::sync::Arc;
 use image::{ImageError, ImageFormat, ImageReader};
 use sha2::{Digest, Sha256};
 
-use super::config::{DataConfig, Limits, folder_name, hexadecimal};
+use crate::digest::hexadecimal;
+
+use super::config::{DataConfig, Limits, folder_name};
 use super::picture::{Dataset, Normalisation, Picture, Pictures};
 use super::{DataError, subset};
 

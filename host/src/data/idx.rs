@@ -11,8 +11,10 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use crate::digest::hexadecimal;
+
 use super::DataError;
-use super::config::{DataConfig, Limits, folder_name, hexadecimal};
+use super::config::{DataConfig, Limits, folder_name};
 use super::memory::MemoryPictures;
 use super::picture::{Dataset, Pictures};
 

@@ -1,5 +1,6 @@
 //! Experiments: what is trained and how, from defaults, a file, and the command line.
 
+mod check;
 mod error;
 mod layers;
 mod resolve;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use semver::Version;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
 
@@ -26,6 +25,7 @@ use super::randomness::Randomness;
 use super::session::Live;
 use super::settings::{SettingValue, Settings};
 use super::state::State;
+use crate::digest::sha256;
 
 /// How often the engine looks whether a call has passed its deadline.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -196,7 +196,7 @@ impl PluginHost {
             kind,
             description,
             surface,
-            sha256: hexadecimal(&Sha256::digest(&bytes)),
+            sha256: sha256(&bytes),
             bytes: bytes.len(),
             grants: grants.clone(),
             limits: *limits,
@@ -400,14 +400,5 @@ fn check_format(bytes: &[u8]) -> Result<(), PluginErrorKind> {
     };
     Err(PluginErrorKind::Format {
         found: found.to_owned(),
-    })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

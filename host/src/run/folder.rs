@@ -7,10 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{FORMAT, RunError, RunRecord, Unit, UnitResult};
+use crate::digest::sha256;
 use crate::event::{Event, Observer};
 use crate::experiment::Experiment;
 
@@ -246,18 +246,6 @@ fn seconds_since_1970() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |duration| duration.as_secs_f64())
-}
-
-/// The digest of bytes, in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            use std::fmt::Write as _;
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// A temporary file with the permissions of an ordinary one.

@@ -14,7 +14,6 @@ mod record;
 mod unit;
 
 pub use error::RunError;
-pub(crate) use folder::sha256;
 pub use folder::{EventWriter, RunFolder};
 pub use record::{FORMAT, PluginRecord, RunRecord, UnitResult};
 pub use unit::Unit;

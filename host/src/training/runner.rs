@@ -14,6 +14,7 @@ use super::phase::PhaseTraining;
 use super::report::Report;
 use super::{PhaseCost, Prepared, TrainError};
 use crate::device::Chosen;
+use crate::digest;
 use crate::event::{Event, Observer};
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
@@ -95,7 +96,7 @@ impl Runner {
             let record = RunRecord {
                 format: FORMAT,
                 host_version: env!("CARGO_PKG_VERSION").to_owned(),
-                experiment_sha256: crate::run::sha256(toml.as_bytes()),
+                experiment_sha256: digest::sha256(toml.as_bytes()),
                 data_sha256,
                 plugins,
                 division,
