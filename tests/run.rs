@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -388,4 +389,41 @@ fn a_loss_hook_sees_the_features_that_it_asks_for() {
     }
     let forward = |run: &Path| result(run, "module.1")["forward_macs"].as_u64().unwrap();
     assert!(forward(&with) > forward(&plain));
+}
+
+/// The bytes of one tensor in the weights of a unit.
+fn tensor(run: &Path, unit: &str, name: &str) -> Vec<u8> {
+    let bytes = fs::read(run.join("units").join(unit).join("weights.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.tensor(name).unwrap().data().to_vec()
+}
+
+#[test]
+fn modules_begin_at_random_weights_and_are_assembled_in_their_order() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    // At a rate of 0 a module stays what it was at the beginning.
+    let standing = ["module.schedule.plugin=constant", "module.rate=0.0"];
+    tiny(&run, &standing).succeeded();
+    let weight = "blocks.0.attn.qkv.weight";
+    let of_stage = |stage: usize| format!("stages.{stage}.{weight}");
+    for module in 0..2 {
+        let unit = format!("module.{module}");
+        let own = tensor(&run, &unit, weight);
+        assert_ne!(
+            own,
+            tensor(&run, "meta", &of_stage(module)),
+            "{unit} began as the meta module"
+        );
+        assert_eq!(own, tensor(&run, "assemble", &of_stage(module)), "{unit}");
+        assert_ne!(
+            own,
+            tensor(&run, "fine-tune", &of_stage(module)),
+            "{unit} was not fine-tuned"
+        );
+    }
+    assert_ne!(
+        tensor(&run, "module.0", weight),
+        tensor(&run, "module.1", weight)
+    );
 }

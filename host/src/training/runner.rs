@@ -152,15 +152,13 @@ impl Runner {
     /// When a unit fails or lacks what it needs. Finished units stay finished.
     pub fn run(&self, units: &[Unit], observer: &mut dyn Observer) -> Result<(), TrainError> {
         let begun = Instant::now();
-        let mut open = Vec::new();
+        let (mut open, mut finished) = (Vec::new(), Vec::new());
         for unit in units {
-            if self.folder.result(*unit)?.is_some() {
-                observer.observe(&Event::UnitSkipped {
-                    unit: unit.to_string(),
-                })?;
-            } else {
-                open.push(*unit);
-            }
+            let list = match self.folder.result(*unit)? {
+                Some(_) => &mut finished,
+                None => &mut open,
+            };
+            list.push(*unit);
         }
         observer.observe(&Event::RunStarted {
             experiment: self.prepared.experiment().name.clone(),
@@ -169,6 +167,11 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        for unit in finished {
+            observer.observe(&Event::UnitSkipped {
+                unit: unit.to_string(),
+            })?;
+        }
         for unit in open {
             self.finish(unit, observer)?;
         }
