@@ -1,6 +1,6 @@
 //! `incubate run`.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -21,7 +21,9 @@ struct Lines;
 
 impl Observer for Lines {
     fn observe(&mut self, event: &Event) -> io::Result<()> {
-        print_json(event).map_err(io::Error::other)
+        let mut stdout = anstream::stdout().lock();
+        serde_json::to_writer(&mut stdout, event)?;
+        stdout.write_all(b"\n")
     }
 }
 
