@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cost::PhaseCost;
@@ -44,7 +43,7 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) seed: u64,
     /// The device that trains; its tensors record gradients.
     pub(super) device: &'a Device,
-    /// The whole meta model, for hooks that compare with its features.
+    /// The whole meta model, recording no gradients, for hooks that compare with its features.
     pub(super) meta: Option<Network>,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
@@ -249,15 +248,10 @@ impl PhaseTraining<'_> {
         let meta = self
             .meta
             .as_ref()
-            .map(|meta| meta.valid().forward(images, &DropPath::off()));
+            .map(|meta| meta.forward(images, &DropPath::off()));
         let logits = forward.logits.clone().inner();
-        let unusable = |source| TrainError::Loss {
-            place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.identity().to_string(),
-            source,
-        };
-        let inputs =
-            Self::loss_inputs(state, forward, meta, &labels, soft_targets).map_err(unusable)?;
+        let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets)
+            .map_err(|source| self.unusable(state, source))?;
         let step = StepInfo {
             update: state.update,
             updates: self.cost.updates(),
@@ -270,11 +264,7 @@ impl PhaseTraining<'_> {
         let loss = loss.map_err(|source| self.failed(state, source))?;
         let loss = loss
             .into_scalar_tensor()
-            .map_err(|source| TrainError::Loss {
-                place: self.place(state.epoch, state.update),
-                plugin: self.plugins.loss.plugin.identity().to_string(),
-                source,
-            })?;
+            .map_err(|source| self.unusable(state, source))?;
         state.pending.add(loss.clone().inner(), logits, labels);
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
         let share = loss.div_scalar(self.config.accumulation as f64);
@@ -282,6 +272,15 @@ impl PhaseTraining<'_> {
             .optimizer
             .accumulate(&state.network, share)
             .map_err(|source| self.not_connected(state, source))
+    }
+
+    /// The error for tensors that do not make a loss.
+    fn unusable(&self, state: &State<'_>, source: TensorError) -> TrainError {
+        TrainError::Loss {
+            place: self.place(state.epoch, state.update),
+            plugin: self.plugins.loss.plugin.identity().to_string(),
+            source,
+        }
     }
 
     /// The error for a loss that gives the trained weights no gradient.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use burn::module::Module;
 use toml::Table;
 
 use super::assembly::{Assembly, Built};
@@ -336,7 +337,8 @@ impl Runner {
             source,
         })?;
         if hook.needs().meta_features {
-            self.assembly().finished(Unit::Train(Phase::Meta)).map(Some)
+            let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
+            Ok(Some(meta.valid()))
         } else {
             Ok(None)
         }
