@@ -34,6 +34,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
             "baseline_macs": baseline,
             "device": device.name,
             "settings": settings,
+            "notes": prepared.notes(),
         }));
     }
     let rows: Vec<Vec<String>> = plan
@@ -81,6 +82,9 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         short(method)
     ))?;
     print(&format!("device: {} ({})", device.name, device.reason))?;
+    for note in prepared.notes() {
+        print(&format!("note: {note}"))?;
+    }
     print("")?;
     let rows: Vec<Vec<String>> = settings
         .into_iter()

@@ -17,7 +17,7 @@ use super::description::Description;
 use super::error::{PluginError, PluginErrorKind, SandboxError};
 use super::grants::{Grant, Grants};
 use super::identity::{Origin, PluginIdentity};
-use super::imports::{Surface, grant_for};
+use super::imports::{Surface, grant_for, unused_grants};
 use super::kind::{Hook, Kind};
 use super::library::{self, BuiltIn};
 use super::limits::Limits;
@@ -25,6 +25,7 @@ use super::randomness::Randomness;
 use super::session::Live;
 use super::settings::{SettingValue, Settings};
 use super::state::State;
+use super::weights::WeightNames;
 use crate::digest::sha256;
 
 /// How often the engine looks whether a call has passed its deadline.
@@ -174,7 +175,7 @@ impl PluginHost {
         let kind = surface
             .kind(wanted)
             .and_then(|kind| surface.check_imports(kind).map(|()| kind))
-            .and_then(|kind| surface.check_grants(grants).map(|()| kind))
+            .and_then(|kind| surface.check_grants(kind, grants).map(|()| kind))
             .map_err(|kind| refuse(&identity, kind))?;
         let pre = self
             .link(&component, &surface)
@@ -229,7 +230,7 @@ impl PluginHost {
         }
         add!(
             "types" => types, "log" => log, "metrics" => metrics, "random" => random,
-            "tensors" => tensors, "readback" => readback
+            "tensors" => tensors, "readback" => readback, "weights" => weights
         );
         linker.instantiate_pre(component).map_err(misfit)
     }
@@ -269,6 +270,28 @@ impl Plugin {
     /// What the experiment allows it.
     pub fn grants(&self) -> &Grants {
         &self.0.grants
+    }
+
+    /// What the experiment allows it and it does not use.
+    pub fn unused_grants(&self) -> Vec<Grant> {
+        unused_grants(&self.0.surface, &self.0.grants)
+    }
+
+    /// The refusal of a name in its grant `weights` that stands for no weight which is trained.
+    pub fn grants_unknown_weight(&self, pattern: &str, nearest: Vec<String>) -> PluginError {
+        PluginError::new(
+            &self.0.identity,
+            PluginErrorKind::GrantedWeight {
+                pattern: pattern.to_owned(),
+                nearest,
+            },
+        )
+    }
+
+    /// The weights that it may see, if it can see weights at all.
+    pub(super) fn weights(&self) -> Option<&WeightNames> {
+        let names = self.0.grants.weights()?;
+        self.0.surface.has_import("weights").then_some(names)
     }
 
     /// How much it may use.

@@ -103,22 +103,22 @@ pub enum PluginErrorKind {
         wanted: Kind,
     },
     /// The plugin needs a grant that it does not have.
-    #[error("the plugin imports `{interface}`, which needs a grant (add `grants = [\"{grant}\"]` to the table of this plugin in the experiment if it may {})", .grant.meaning())]
+    #[error("the plugin imports `{interface}`, which needs the grant `{grant}` (if it may {}, add the line `{}` to the table `[{}.grants]` of the experiment, or to that of one phase, such as `[meta.{}.grants]`)", .grant.meaning(), .grant.example(), .kind.interface(), .kind.interface())]
     Grant {
         /// The interface that the plugin imports.
         interface: String,
         /// The grant that is missing.
         grant: Grant,
+        /// The kind of plugin, whose interface has the name of its table in an experiment.
+        kind: Kind,
     },
-    /// A grant that does not exist.
-    #[error("there is no grant `{given}`{} (grants: {})", did_you_mean(.nearest.as_deref()), .known.join(", "))]
-    UnknownGrant {
+    /// A name in the grant `weights` that stands for nothing.
+    #[error("the grant `weights` names `{pattern}`, and no phase that has this grant trains such a weight (nearest: {}; `*` stands for any text)", list(.nearest))]
+    GrantedWeight {
         /// The name as it was given.
-        given: String,
-        /// The most similar name.
-        nearest: Option<String>,
-        /// All names.
-        known: Vec<&'static str>,
+        pattern: String,
+        /// The most similar names.
+        nearest: Vec<String>,
     },
     /// A function of the contract has another shape, or does not exist.
     #[error("the plugin does not fit version {host} of the contract: {reason} ({})", fitting(.plugin.as_ref(), .host))]
@@ -223,6 +223,8 @@ impl fmt::Display for PluginError {
         write!(formatter, "{}", self.plugin)?;
         if let Some(hook) = self.hook {
             write!(formatter, ", hook `{hook}`")?;
+        } else if self.is_limit() {
+            write!(formatter, ", when it was started")?;
         }
         write!(formatter, ": {}", self.kind)
     }

@@ -6,7 +6,11 @@
 
 use std::fmt;
 
+use serde::de::{self, Deserializer, MapAccess};
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
+
+use super::reason::Reason;
 
 /// The limits of one plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,115 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The value of one limit.
+    pub const fn get(&self, limit: Limit) -> u64 {
+        match limit {
+            Limit::Fuel => self.fuel,
+            Limit::DeadlineMs => self.deadline_ms,
+            Limit::MemoryBytes => self.memory_bytes,
+            Limit::TableElements => self.table_elements,
+            Limit::Instances => self.instances,
+            Limit::LiveTensors => self.live_tensors,
+            Limit::DeviceBytes => self.device_bytes,
+            Limit::LogBytes => self.log_bytes,
+        }
+    }
+
+    const fn get_mut(&mut self, limit: Limit) -> &mut u64 {
+        match limit {
+            Limit::Fuel => &mut self.fuel,
+            Limit::DeadlineMs => &mut self.deadline_ms,
+            Limit::MemoryBytes => &mut self.memory_bytes,
+            Limit::TableElements => &mut self.table_elements,
+            Limit::Instances => &mut self.instances,
+            Limit::LiveTensors => &mut self.live_tensors,
+            Limit::DeviceBytes => &mut self.device_bytes,
+            Limit::LogBytes => &mut self.log_bytes,
+        }
+    }
+}
+
+/// The `limits` table of one plugin: every value in force, and why some are above their defaults.
+/// Nothing is raised without a reason; lowering needs none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// The values.
+    pub limits: Limits,
+    /// Why the plugin needs more than it gets by default.
+    pub reason: Option<Reason>,
+}
+
+impl Serialize for LimitsConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut table = serializer.serialize_map(None)?;
+        for limit in Limit::ALL {
+            table.serialize_entry(limit.key(), &self.limits.get(limit))?;
+        }
+        if let Some(reason) = &self.reason {
+            table.serialize_entry(REASON, reason)?;
+        }
+        table.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for LimitsConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Table)
+    }
+}
+
+/// The key that is no limit.
+const REASON: &str = "reason";
+
+/// The keys of a `limits` table.
+const KEYS: [&str; 9] = [
+    "fuel",
+    "deadline_ms",
+    "memory_bytes",
+    "table_elements",
+    "instances",
+    "live_tensors",
+    "device_bytes",
+    "log_bytes",
+    REASON,
+];
+
+/// Reads a `limits` table.
+struct Table;
+
+impl<'de> de::Visitor<'de> for Table {
+    type Value = LimitsConfig;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a table of limits, with a reason when one is raised")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<LimitsConfig, A::Error> {
+        let mut config = LimitsConfig::default();
+        while let Some(key) = table.next_key::<String>()? {
+            if key == REASON {
+                config.reason = Some(table.next_value()?);
+            } else if let Some(limit) = Limit::ALL.into_iter().find(|limit| limit.key() == key) {
+                *config.limits.get_mut(limit) = table.next_value()?;
+            } else {
+                return Err(de::Error::unknown_field(&key, &KEYS));
+            }
+        }
+        let usual = Limits::default();
+        let raised = |limit: &Limit| config.limits.get(*limit) > usual.get(*limit);
+        match (Limit::ALL.into_iter().find(raised), &config.reason) {
+            (Some(limit), None) => Err(de::Error::custom(format!(
+                "`{}` is raised to {} from {} without a reason (add `reason = \"why the plugin needs more\"` to the same table)",
+                limit.key(),
+                config.limits.get(limit),
+                usual.get(limit)
+            ))),
+            _ => Ok(config),
+        }
+    }
+}
+
 /// One of the [`Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +181,18 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 8] = [
+        Self::Fuel,
+        Self::DeadlineMs,
+        Self::MemoryBytes,
+        Self::TableElements,
+        Self::Instances,
+        Self::LiveTensors,
+        Self::DeviceBytes,
+        Self::LogBytes,
+    ];
+
     /// The key in the `limits` table of an experiment.
     pub const fn key(self) -> &'static str {
         match self {
@@ -134,7 +259,7 @@ impl fmt::Display for Breach {
         }
         write!(
             formatter,
-            " (raise `{key}` in the `limits` table of this plugin, {})",
+            " (raise `{key}` in the `limits` table of this plugin and give the `reason` there, {})",
             limit.advice()
         )
     }
@@ -216,5 +341,53 @@ impl wasmtime::ResourceLimiter for Meter {
 
     fn memories(&self) -> usize {
         self.limits.instances as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<LimitsConfig, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn every_limit_has_its_key() {
+        assert_eq!(Limit::ALL.map(Limit::key), KEYS[..8]);
+        for (place, limit) in Limit::ALL.into_iter().enumerate() {
+            let config = parse(&format!("{} = {place}", limit.key())).unwrap();
+            assert_eq!(config.limits.get(limit), place as u64);
+            let others = Limit::ALL.into_iter().filter(|other| *other != limit);
+            for other in others {
+                assert_eq!(config.limits.get(other), Limits::default().get(other));
+            }
+        }
+    }
+
+    #[test]
+    fn raising_any_limit_needs_a_reason_and_lowering_none() {
+        let usual = Limits::default();
+        for limit in Limit::ALL {
+            let (key, value) = (limit.key(), usual.get(limit));
+            assert!(parse(&format!("{key} = {value}")).is_ok());
+            assert!(parse(&format!("{key} = {}", value - 1)).is_ok());
+            let error = parse(&format!("{key} = {}", value + 1)).unwrap_err();
+            for phrase in [
+                format!("`{key}` is raised to {} from {value}", value + 1),
+                "add `reason = ".to_owned(),
+            ] {
+                assert!(error.contains(&phrase), "{error}");
+            }
+            let text = format!("{key} = {}\nreason = \"a large table\"\n", value + 1);
+            let config = parse(&text).unwrap();
+            assert_eq!(config.reason.as_ref().unwrap().as_str(), "a large table");
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(parse(&written).unwrap(), config);
+            assert_eq!(written.lines().count(), 9, "{written}");
+        }
+        assert!(parse("reason = \"\"").unwrap_err().contains("no reason"));
+        assert!(parse("fule = 5").unwrap_err().contains("unknown field `fule`"));
+        assert!(parse("fuel = -5").is_err());
     }
 }

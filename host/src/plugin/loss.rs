@@ -15,6 +15,7 @@ use super::randomness::Context;
 use super::session::{Session, Statistics};
 use super::settings::Settings;
 use super::tensors::{Arena, Handle, Refusal};
+use super::weights::WeightNames;
 
 /// What a hook wants besides the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,9 @@ pub struct LossInputs {
     pub network_features: Vec<(u32, AnyTensor)>,
     /// As `network_features`, of the meta model on the same pictures.
     pub meta_features: Vec<(u32, AnyTensor)>,
+    /// The weights that the hook may see, by name, in the order of the network and the shapes of the
+    /// weight file; empty unless [`LossHook::weights`] names some.
+    pub weights: Vec<(String, AnyTensor)>,
 }
 
 /// A configured loss for one phase.
@@ -62,6 +66,7 @@ pub struct LossHook {
     session: Session<contract::Guest>,
     context: Context,
     needs: Needs,
+    weights: Option<WeightNames>,
 }
 
 impl LossHook {
@@ -83,6 +88,7 @@ impl LossHook {
         Ok(Self {
             session,
             context,
+            weights: plugin.weights().cloned(),
             needs: Needs {
                 network_features: needs.contains(contract::Features::NETWORK_FEATURES),
                 meta_features: needs.contains(contract::Features::META_FEATURES),
@@ -95,6 +101,12 @@ impl LossHook {
         self.needs
     }
 
+    /// The weights that the hook may see: those that the experiment grants to a plugin that imports
+    /// them.
+    pub const fn weights(&self) -> Option<&WeightNames> {
+        self.weights.as_ref()
+    }
+
     /// The loss: a tensor of one float, still connected to what it was computed from. Whether it
     /// is finite is left to the caller, since to look would wait for the device.
     ///
@@ -104,7 +116,7 @@ impl LossHook {
     pub fn compute(
         &mut self,
         step: &StepInfo,
-        inputs: LossInputs,
+        mut inputs: LossInputs,
     ) -> Result<AnyTensor, PluginError> {
         self.session.replace_if_worn(
             |store, exports| exports.call_save(store),
@@ -119,9 +131,14 @@ impl LossHook {
             classes: step.classes,
             pictures: step.pictures,
         };
+        let granted = self.weights.as_ref();
+        let weights = std::mem::take(&mut inputs.weights);
         let loss = self
             .session
             .answer(Hook::Compute, Some(step.update), |store, exports| {
+                if let Some(granted) = granted {
+                    store.data_mut().weights.lend(granted, weights);
+                }
                 let arena = &mut store.data_mut().arena;
                 let inputs = match hand_over(arena, inputs) {
                     Ok(inputs) => inputs,

@@ -7,6 +7,7 @@ use super::kind::Hook;
 use super::limits::{Breach, Limit, Limits, Meter};
 use super::randomness::Randomness;
 use super::tensors::Arena;
+use super::weights::Weights;
 
 /// The host's side of one instance.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(super) struct State {
     pub(super) journal: Journal,
     pub(super) randomness: Randomness,
     pub(super) arena: Arena,
+    pub(super) weights: Weights,
     pub(super) clock: Clock,
 }
 
@@ -25,6 +27,7 @@ impl State {
             journal: Journal::new(limits.log_bytes),
             randomness,
             arena: Arena::new(limits),
+            weights: Weights::default(),
             clock: Clock::new(Duration::from_millis(limits.deadline_ms)),
         }
     }
@@ -38,6 +41,7 @@ impl State {
 
     /// After a call, however it ended: no tensor outlives it.
     pub(super) fn end(&mut self) {
+        self.weights.take_back();
         self.arena.clear();
     }
 }

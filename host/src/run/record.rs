@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::ModuleDepth;
+use crate::plugin::{Grants, LimitsConfig, ModuleDepth};
 
 /// The version of the run folder's layout.
 pub const FORMAT: u32 = 1;
@@ -39,6 +39,10 @@ pub struct PluginRecord {
     pub sha256: String,
     /// What it imports.
     pub imports: Vec<String>,
+    /// What the experiment allowed it, and why.
+    pub grants: Grants,
+    /// Every limit in force, and why some are above their defaults.
+    pub limits: LimitsConfig,
 }
 
 /// `units/NAME/result.json`: written last, so its presence says that the unit is finished.

@@ -12,6 +12,7 @@ mod plan;
 mod prepare;
 mod report;
 mod runner;
+mod weights;
 
 pub use cost::{EqualCompute, PhaseCost};
 pub use error::{Place, TrainError};

@@ -12,7 +12,7 @@ use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
 use crate::event::{Event, Observer};
 use crate::experiment::PhaseConfig;
-use crate::model::{DropPath, Forward, Network};
+use crate::model::{DropPath, Forward, Network, trained_weights};
 use crate::optimizer::{
     AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped,
 };
@@ -313,6 +313,10 @@ impl PhaseTraining<'_> {
             Vec::new()
         };
         let meta = meta.map_or_else(Vec::new, |meta| meta.boundaries);
+        let weights = match state.loss.weights() {
+            Some(granted) => trained_weights(&state.network, |name| granted.allow(name))?,
+            None => Vec::new(),
+        };
         Ok(LossInputs {
             logits: AnyTensor::from_tensor(forward.logits)?,
             class_ids: AnyTensor::from_ids(labels.clone().autodiff())?,
@@ -321,6 +325,7 @@ impl PhaseTraining<'_> {
                 .transpose()?,
             network_features: features(network)?,
             meta_features: features(meta.into_iter().map(Tensor::autodiff).collect())?,
+            weights,
         })
     }
 

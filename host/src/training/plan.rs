@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::cost::{EqualCompute, depths, trained};
 use super::division::divide;
-use super::{Prepared, TrainError};
+use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::model::{Costs, Trained};
 use crate::phase::Phase;
@@ -57,6 +57,7 @@ impl Plan {
     pub fn new(prepared: &Prepared, device: &Chosen) -> Result<Self, TrainError> {
         let experiment = prepared.experiment();
         let division = divide(prepared, &device.device)?;
+        weights::check_grants(prepared, &division)?;
         let compute = EqualCompute {
             architecture: &experiment.model,
             experiment,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::TrainError;
 use crate::experiment::{Experiment, PluginConfig, Resolved};
 use crate::phase::Phase;
-use crate::plugin::{Grants, Kind, Plugin, PluginHost, Settings};
+use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
 
 /// A plugin with its checked parameters.
@@ -15,6 +15,8 @@ pub struct Configured {
     pub plugin: Plugin,
     /// Its parameters in force.
     pub settings: Settings,
+    /// How much it may use, with the reason for more than usual.
+    pub limits: LimitsConfig,
 }
 
 /// The plugins of one phase.
@@ -48,14 +50,37 @@ impl Prepared {
         &self.phases[phase.kind()]
     }
 
+    /// Every plugin with the name of its role: `partition`, `meta.schedule`, `meta.loss`, …
+    fn roles(&self) -> impl Iterator<Item = (String, &Configured)> {
+        let phases = self.phases.iter().flat_map(|(phase, plugins)| {
+            [
+                (format!("{phase}.schedule"), &plugins.schedule),
+                (format!("{phase}.loss"), &plugins.loss),
+            ]
+        });
+        std::iter::once(("partition".to_owned(), &self.partition)).chain(phases)
+    }
+
+    /// What a person should know and nothing is refused for, one sentence each: grants without use.
+    pub fn notes(&self) -> Vec<String> {
+        self.roles()
+            .flat_map(|(role, configured)| {
+                let plugin = &configured.plugin;
+                plugin.unused_grants().into_iter().map(move |grant| {
+                    format!(
+                        "`{role}.grants` gives `{grant}` to {}, which does not import it (take the line out)",
+                        plugin.identity()
+                    )
+                })
+            })
+            .collect()
+    }
+
     /// Every plugin for the record of the run, by role.
     pub fn records(&self) -> BTreeMap<String, PluginRecord> {
-        let mut records = BTreeMap::from([("partition".to_owned(), record(&self.partition))]);
-        for (phase, plugins) in &self.phases {
-            records.insert(format!("{phase}.schedule"), record(&plugins.schedule));
-            records.insert(format!("{phase}.loss"), record(&plugins.loss));
-        }
-        records
+        self.roles()
+            .map(|(role, configured)| (role, record(configured)))
+            .collect()
     }
 }
 
@@ -68,6 +93,8 @@ fn record(configured: &Configured) -> PluginRecord {
         origin: plugin.origin().to_string(),
         sha256: plugin.sha256().to_owned(),
         imports: plugin.imports().to_vec(),
+        grants: plugin.grants().clone(),
+        limits: configured.limits.clone(),
     }
 }
 
@@ -81,7 +108,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
         plugin: experiment.partition.plugin.clone(),
         grants: experiment.partition.grants.clone(),
         parameters: experiment.partition.parameters.clone(),
-        limits: experiment.partition.limits,
+        limits: experiment.partition.limits.clone(),
     };
     let partition = configure(host, "partition", &partition, Kind::PartitionScheme)?;
     let mut phases = BTreeMap::new();
@@ -117,10 +144,13 @@ fn configure(
         role: role.to_owned(),
         source,
     };
-    let grants = Grants::from_names(&config.plugin, &config.grants).map_err(refused)?;
     let plugin = host
-        .load(&config.plugin, kind, &grants, &config.limits)
+        .load(&config.plugin, kind, &config.grants, &config.limits.limits)
         .map_err(refused)?;
     let settings = plugin.settings(&config.parameters).map_err(refused)?;
-    Ok(Configured { plugin, settings })
+    Ok(Configured {
+        plugin,
+        settings,
+        limits: config.limits.clone(),
+    })
 }

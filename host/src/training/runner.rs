@@ -13,7 +13,7 @@ use super::division::divide;
 use super::evaluation::{Score, evaluate};
 use super::phase::PhaseTraining;
 use super::report::Report;
-use super::{PhaseCost, Prepared, TrainError};
+use super::{PhaseCost, Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer};
@@ -94,6 +94,7 @@ impl Runner {
             (folder, record.division)
         } else {
             let division = divide(&prepared, &device.device)?;
+            weights::check_grants(&prepared, &division)?;
             let record = RunRecord {
                 format: FORMAT,
                 host_version: env!("CARGO_PKG_VERSION").to_owned(),
