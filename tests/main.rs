@@ -4,9 +4,11 @@
 mod bad_input;
 mod builder;
 mod command;
+mod contracts;
 mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod grants;
 mod parity;
 mod parity_plugins;
 mod plugin;

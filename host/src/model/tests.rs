@@ -110,7 +110,10 @@ fn trained_weights_are_those_of_the_weight_file_and_no_others() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let trained = trained_weights(&network, |_| true).unwrap();
     let stage = names(&network.stages()[1]);
-    let expected: Vec<String> = stage.iter().map(|name| format!("stages.1.{name}")).collect();
+    let expected: Vec<String> = stage
+        .iter()
+        .map(|name| format!("stages.1.{name}"))
+        .collect();
     let found: Vec<&String> = trained.iter().map(|(name, _)| name).collect();
     assert_eq!(found, expected.iter().collect::<Vec<_>>());
     for (name, tensor) in trained {

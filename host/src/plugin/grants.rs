@@ -143,9 +143,7 @@ impl Grants {
 
     /// What was granted.
     pub fn iter(&self) -> impl Iterator<Item = Grant> {
-        Grant::ALL
-            .into_iter()
-            .filter(|grant| self.contains(*grant))
+        Grant::ALL.into_iter().filter(|grant| self.contains(*grant))
     }
 
     /// The weights that were granted.
@@ -270,10 +268,16 @@ mod tests {
     fn what_gives_no_reason_gives_no_grant() {
         let cases: [(&str, &[&str]); 8] = [
             ("read-back = \"\"", &["`read-back`", "\"\" is no reason"]),
-            ("random = true", &["`random`", "its value is true", "or `false`"]),
+            (
+                "random = true",
+                &["`random`", "its value is true", "or `false`"],
+            ),
             ("weights = \"all\"", &["`weights`", "names = ["]),
             ("weights = { names = [\"*\"] }", &["missing field `reason`"]),
-            ("weights = { reason = \"a penalty\" }", &["missing field `names`"]),
+            (
+                "weights = { reason = \"a penalty\" }",
+                &["missing field `names`"],
+            ),
             (
                 "weights = { names = [], reason = \"a penalty\" }",
                 &["no names"],

@@ -151,7 +151,10 @@ pub(super) fn unused_grants(surface: &Surface, grants: &Grants) -> Vec<Grant> {
         .iter()
         .filter_map(|import| grant_for(import))
         .collect();
-    grants.iter().filter(|grant| !used.contains(grant)).collect()
+    grants
+        .iter()
+        .filter(|grant| !used.contains(grant))
+        .collect()
 }
 
 /// The grant that an import needs.

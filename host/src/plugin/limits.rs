@@ -387,7 +387,11 @@ mod tests {
             assert_eq!(written.lines().count(), 9, "{written}");
         }
         assert!(parse("reason = \"\"").unwrap_err().contains("no reason"));
-        assert!(parse("fule = 5").unwrap_err().contains("unknown field `fule`"));
+        assert!(
+            parse("fule = 5")
+                .unwrap_err()
+                .contains("unknown field `fule`")
+        );
         assert!(parse("fuel = -5").is_err());
     }
 }

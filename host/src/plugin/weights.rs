@@ -205,16 +205,31 @@ mod tests {
 
     #[test]
     fn a_name_that_stands_for_nothing_has_near_ones() {
-        let known = ["stages.0.head.weight", "stages.0.head.bias", "stages.0.norm.weight", "x"];
+        let known = [
+            "stages.0.head.weight",
+            "stages.0.head.bias",
+            "stages.0.norm.weight",
+            "x",
+        ];
         let names = |given: &[&str]| {
-            WeightNames::try_from(given.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+            WeightNames::try_from(
+                given
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>(),
+            )
         };
         let granted = names(&["*.head.weight", "stages.*.haed.weight"]).unwrap();
         let (pattern, near) = granted.unmatched(known.into_iter()).unwrap();
         assert_eq!(pattern, "stages.*.haed.weight");
         assert_eq!(near.len(), 3);
         assert_eq!(near[0], "stages.0.head.weight");
-        assert!(names(&["*"]).unwrap().unmatched(known.into_iter()).is_none());
+        assert!(
+            names(&["*"])
+                .unwrap()
+                .unmatched(known.into_iter())
+                .is_none()
+        );
         assert!(names(&[]).is_err() && names(&["a", ""]).is_err());
     }
 }

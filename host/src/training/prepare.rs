@@ -63,17 +63,23 @@ impl Prepared {
 
     /// What a person should know and nothing is refused for, one sentence each: grants without use.
     pub fn notes(&self) -> Vec<String> {
-        self.roles()
-            .flat_map(|(role, configured)| {
-                let plugin = &configured.plugin;
-                plugin.unused_grants().into_iter().map(move |grant| {
-                    format!(
-                        "`{role}.grants` gives `{grant}` to {}, which does not import it (take the line out)",
-                        plugin.identity()
-                    )
-                })
-            })
-            .collect()
+        let mut unused: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
+        for (role, configured) in self.roles() {
+            let plugin = &configured.plugin;
+            for grant in plugin.unused_grants() {
+                unused
+                    .entry((plugin.identity().to_string(), grant.name()))
+                    .or_default()
+                    .push(format!("`{role}`"));
+            }
+        }
+        let note = |((plugin, grant), roles): ((String, &str), Vec<String>)| {
+            format!(
+                "{plugin} has the grant `{grant}` in {} and does not import what it opens (take the line out)",
+                roles.join(", ")
+            )
+        };
+        unused.into_iter().map(note).collect()
     }
 
     /// Every plugin for the record of the run, by role.

@@ -132,7 +132,9 @@ impl loss::Guest for WeightPenalty {
         if state.is_empty() {
             Ok(())
         } else {
-            Err(internal("a state was given to a plugin that remembers nothing"))
+            Err(internal(
+                "a state was given to a plugin that remembers nothing",
+            ))
         }
     }
 }
