@@ -66,7 +66,11 @@ pub(super) fn plugin_host() -> Result<PluginHost> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("incubate").join("plugins"));
-    Ok(PluginHost::new(cache.as_deref())?)
+    let host = PluginHost::new(cache.as_deref())?;
+    if let Some(problem) = host.cache_problem() {
+        super::warn(&format!("compiled plugins are not kept: {problem}"));
+    }
+    Ok(host)
 }
 
 /// Prints the table of a run.

@@ -26,6 +26,14 @@ pub struct Limits {
     pub live_tensors: u64,
     /// Bytes of all tensors that one call computes or reads back, inputs not included.
     pub device_bytes: u64,
+    /// Tensor operations of one call.
+    pub operations: u64,
+    /// Elements that the tensor operations of one call read and write, and multiply-adds of its
+    /// matrix products: what keeps a device busy without taking its memory.
+    pub work: u64,
+    /// Bytes that the plugin hands over at once: the answer of a call, or the texts and lists in one
+    /// call of the host.
+    pub copied_bytes: u64,
     /// Bytes of messages and metrics of one call.
     pub log_bytes: u64,
 }
@@ -40,6 +48,9 @@ impl Default for Limits {
             instances: 64,
             live_tensors: 256,
             device_bytes: 256 << 20,
+            operations: 10_000,
+            work: 100_000_000_000,
+            copied_bytes: 4 << 20,
             log_bytes: 4 << 10,
         }
     }
@@ -63,6 +74,12 @@ pub enum Limit {
     LiveTensors,
     /// [`Limits::device_bytes`]
     DeviceBytes,
+    /// [`Limits::operations`]
+    Operations,
+    /// [`Limits::work`]
+    Work,
+    /// [`Limits::copied_bytes`]
+    CopiedBytes,
     /// [`Limits::log_bytes`]
     LogBytes,
 }
@@ -78,6 +95,9 @@ impl Limit {
             Self::Instances => "instances",
             Self::LiveTensors => "live_tensors",
             Self::DeviceBytes => "device_bytes",
+            Self::Operations => "operations",
+            Self::Work => "work",
+            Self::CopiedBytes => "copied_bytes",
             Self::LogBytes => "log_bytes",
         }
     }
@@ -91,6 +111,9 @@ impl Limit {
             Self::Instances => "core instances, memories or tables",
             Self::LiveTensors => "tensors at the same time",
             Self::DeviceBytes => "bytes of tensors in one call",
+            Self::Operations => "tensor operations in one call",
+            Self::Work => "elements and multiply-adds of tensor operations in one call",
+            Self::CopiedBytes => "bytes handed over at once",
             Self::LogBytes => "bytes of messages in one call",
         }
     }
@@ -100,6 +123,9 @@ impl Limit {
             Self::Fuel | Self::DeadlineMs => "unless it loops for ever",
             Self::MemoryBytes | Self::TableElements | Self::Instances => "if the plugin needs it",
             Self::LiveTensors => "or drop tensors earlier in the plugin",
+            Self::Operations => "or let the plugin work on whole batches",
+            Self::Work => "or let the plugin compute less",
+            Self::CopiedBytes => "or let the plugin answer less",
             Self::DeviceBytes => "or let the plugin compute smaller tensors",
             Self::LogBytes => "or let the plugin say less",
         }
@@ -184,7 +210,8 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.memory_bytes + (desired - current) as u64;
+        // A plugin may ask for any number of pages: a sum that wraps would forget what it has.
+        let wanted = self.memory_bytes.saturating_add((desired - current) as u64);
         if wanted > self.limits.memory_bytes {
             return Ok(self.refuse(Limit::MemoryBytes, self.limits.memory_bytes, wanted));
         }
@@ -198,7 +225,9 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.table_elements + (desired - current) as u64;
+        let wanted = self
+            .table_elements
+            .saturating_add((desired - current) as u64);
         if wanted > self.limits.table_elements {
             return Ok(self.refuse(Limit::TableElements, self.limits.table_elements, wanted));
         }
@@ -216,5 +245,27 @@ impl wasmtime::ResourceLimiter for Meter {
 
     fn memories(&self) -> usize {
         self.limits.instances as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::ResourceLimiter as _;
+
+    use super::*;
+
+    #[test]
+    fn a_sum_beyond_all_numbers_is_refused_and_forgets_nothing() {
+        let mut meter = Meter::new(Limits::default());
+        let most = usize::MAX - 65_535;
+        assert!(meter.memory_growing(0, 1 << 20, None).unwrap());
+        assert!(!meter.memory_growing(1 << 17, most, None).unwrap());
+        assert_eq!(meter.take_refused().unwrap().limit, Limit::MemoryBytes);
+        assert!(meter.memory_growing(1 << 20, 16 << 20, None).unwrap());
+        assert!(!meter.memory_growing(16 << 20, (16 << 20) + 1, None).unwrap());
+        assert!(meter.table_growing(0, 10, None).unwrap());
+        assert!(!meter.table_growing(5, usize::MAX, None).unwrap());
+        assert_eq!(meter.take_refused().unwrap().limit, Limit::TableElements);
+        assert!(!meter.table_growing(10, 100_001, None).unwrap());
     }
 }

@@ -4,10 +4,12 @@
 //! no randomness but a seeded stream. Whatever it does, the host survives, and the error says which
 //! plugin did what in which call. No type of the WebAssembly engine leaves this module.
 
+mod cache;
 mod contract;
 mod description;
 mod engine;
 mod error;
+mod file;
 mod grants;
 mod identity;
 mod imports;
@@ -23,6 +25,7 @@ mod session;
 mod settings;
 mod state;
 mod tensors;
+mod text;
 
 pub use contract::CONTRACT;
 pub use description::{Description, Parameter, SettingKind};
