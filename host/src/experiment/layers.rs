@@ -133,6 +133,7 @@ pub(super) fn merge(below: &mut Table, above: &Table) {
                     old.insert("parameters".to_owned(), Value::Table(Table::new()));
                     old.insert("grants".to_owned(), Value::Array(Vec::new()));
                     old.remove("limits");
+                    old.remove("on_failure");
                 }
                 merge(old, new);
             }

@@ -148,10 +148,8 @@ impl Cache {
         let (header, code) = bytes.split_at_checked(HEADER)?;
         let mut lines = std::str::from_utf8(header).ok()?.lines();
         let mut next_is = |expected: &str| lines.next() == Some(expected);
-        let whole = next_is(MAGIC)
-            && next_is(&self.engine)
-            && next_is(component)
-            && next_is(&sha256(code));
+        let whole =
+            next_is(MAGIC) && next_is(&self.engine) && next_is(component) && next_is(&sha256(code));
         whole.then_some(code)
     }
 

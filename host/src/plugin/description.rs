@@ -160,10 +160,15 @@ impl Parameter {
         short(&format!("choices of `{name}`"), choices.len())?;
         let default: Option<SettingValue> = default.map(Into::into);
         if let Some(default) = &default {
-            short(&format!("elements in the default of `{name}`"), default.len())?;
+            short(
+                &format!("elements in the default of `{name}`"),
+                default.len(),
+            )?;
         }
         // These are values, which cannot be shown in another way than they are compared.
-        let mut texts = choices.iter().chain(default.iter().flat_map(SettingValue::texts));
+        let mut texts = choices
+            .iter()
+            .chain(default.iter().flat_map(SettingValue::texts));
         if let Some(text) = texts.find(|text| !is_plain(text, text::SENTENCE)) {
             return Err(format!(
                 "a value of `{name}` is not one line of at most {} characters: {}",

@@ -262,7 +262,11 @@ mod tests {
         assert!(!meter.memory_growing(1 << 17, most, None).unwrap());
         assert_eq!(meter.take_refused().unwrap().limit, Limit::MemoryBytes);
         assert!(meter.memory_growing(1 << 20, 16 << 20, None).unwrap());
-        assert!(!meter.memory_growing(16 << 20, (16 << 20) + 1, None).unwrap());
+        assert!(
+            !meter
+                .memory_growing(16 << 20, (16 << 20) + 1, None)
+                .unwrap()
+        );
         assert!(meter.table_growing(0, 10, None).unwrap());
         assert!(!meter.table_growing(5, usize::MAX, None).unwrap());
         assert_eq!(meter.take_refused().unwrap().limit, Limit::TableElements);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::TrainError;
+use super::{TrainError, fallback};
 use crate::experiment::{Experiment, PluginConfig, Resolved};
 use crate::phase::Phase;
 use crate::plugin::{Grants, Kind, Plugin, PluginHost, Settings};
@@ -15,6 +15,8 @@ pub struct Configured {
     pub plugin: Plugin,
     /// Its parameters in force.
     pub settings: Settings,
+    /// The built-in plugin that goes on in its place when it fails, if the experiment names one.
+    pub fallback: Option<Box<Configured>>,
 }
 
 /// The plugins of one phase.
@@ -50,10 +52,17 @@ impl Prepared {
 
     /// Every plugin for the record of the run, by role.
     pub fn records(&self) -> BTreeMap<String, PluginRecord> {
-        let mut records = BTreeMap::from([("partition".to_owned(), record(&self.partition))]);
+        let mut records = BTreeMap::new();
+        let mut add = |role: String, configured: &Configured| {
+            if let Some(fallback) = &configured.fallback {
+                records.insert(format!("{role}.fallback"), record(fallback));
+            }
+            records.insert(role, record(configured));
+        };
+        add("partition".to_owned(), &self.partition);
         for (phase, plugins) in &self.phases {
-            records.insert(format!("{phase}.schedule"), record(&plugins.schedule));
-            records.insert(format!("{phase}.loss"), record(&plugins.loss));
+            add(format!("{phase}.schedule"), &plugins.schedule);
+            add(format!("{phase}.loss"), &plugins.loss);
         }
         records
     }
@@ -82,6 +91,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
         grants: experiment.partition.grants.clone(),
         parameters: experiment.partition.parameters.clone(),
         limits: experiment.partition.limits,
+        on_failure: experiment.partition.on_failure.clone(),
     };
     let partition = configure(host, "partition", &partition, Kind::PartitionScheme)?;
     let mut phases = BTreeMap::new();
@@ -122,5 +132,10 @@ fn configure(
         .load(&config.plugin, kind, &grants, &config.limits)
         .map_err(refused)?;
     let settings = plugin.settings(&config.parameters).map_err(refused)?;
-    Ok(Configured { plugin, settings })
+    let fallback = fallback::load(host, role, &config.on_failure, kind)?;
+    Ok(Configured {
+        plugin,
+        settings,
+        fallback,
+    })
 }

@@ -77,7 +77,10 @@ fn a_damaged_file_is_not_taken_and_is_replaced() {
     let kept = kept();
     let whole = fs::read(kept.file()).unwrap();
     let lengths = [0, 1, MAGIC.len(), HEADER - 1, HEADER, HEADER + 1];
-    for length in lengths.into_iter().chain([whole.len() / 2, whole.len() - 1]) {
+    for length in lengths
+        .into_iter()
+        .chain([whole.len() / 2, whole.len() - 1])
+    {
         fs::write(kept.file(), &whole[..length]).unwrap();
         assert!(!kept.is_taken(), "{length} bytes");
     }
