@@ -20,6 +20,9 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     let prepared = prepare(resolved, &plugin_host()?)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let plan = Plan::new(&prepared, &device)?;
+    if let Some(replacement) = &plan.replaced {
+        super::warn(&replacement.to_string());
+    }
     let (method, baseline) = plan.totals();
     if options.json {
         let settings: Vec<_> = settings

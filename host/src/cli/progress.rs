@@ -197,6 +197,11 @@ impl Observer for Progress {
                 level,
                 message,
             } => self.unit_line(unit, &format!("{level} of plugin {plugin}: {message}")),
+            Event::PluginReplaced(replacement) => {
+                let style = anstyle::AnsiColor::Yellow.on_default().bold();
+                let text = format!("{style}warning{style:#}: {replacement}");
+                self.unit_line(&replacement.unit, &text)
+            }
             Event::UnitFinished {
                 unit,
                 loss,

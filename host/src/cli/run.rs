@@ -66,7 +66,11 @@ pub(super) fn plugin_host() -> Result<PluginHost> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join("incubate").join("plugins"));
-    Ok(PluginHost::new(cache.as_deref())?)
+    let host = PluginHost::new(cache.as_deref())?;
+    if let Some(problem) = host.cache_problem() {
+        super::warn(&format!("compiled plugins are not kept: {problem}"));
+    }
+    Ok(host)
 }
 
 /// Prints the table of a run.
@@ -78,8 +82,9 @@ fn show(report: &Report, out: &Path) -> Result<()> {
         .rows
         .iter()
         .map(|row| {
+            let replaced = report.fallbacks.iter().any(|one| one.unit == row.unit);
             vec![
-                row.title.clone(),
+                format!("{}{}", row.title, if replaced { " *" } else { "" }),
                 percent(row.accuracy),
                 format!("{:.4}", row.loss),
                 thousands(row.parameters),
@@ -119,6 +124,9 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     print(
         "Accuracy and loss: cross-entropy over the validation pictures. In a hybrid, [n] is the trained module's depth.",
     )?;
+    for replacement in &report.fallbacks {
+        print(&format!("* {}: {replacement}", replacement.unit))?;
+    }
     if let Some(verdict) = verdict(report) {
         print(&verdict)?;
     }
@@ -141,7 +149,17 @@ fn verdict(report: &Report) -> Option<String> {
         };
         format!("{ahead} is {:.1} points ahead of {behind}", points.abs())
     };
+    let caveat = match report.fallbacks.len() {
+        0 => String::new(),
+        1 => {
+            " One plugin failed and was replaced (*): this is not the experiment as it is written."
+                .to_owned()
+        }
+        count => format!(
+            " Plugins failed and were replaced {count} times (*): this is not the experiment as it is written."
+        ),
+    };
     Some(format!(
-        "{who}; incubation spent {ratio:.2} times the compute of end-to-end training."
+        "{who}; incubation spent {ratio:.2} times the compute of end-to-end training.{caveat}"
     ))
 }

@@ -183,6 +183,7 @@ fn lay(below: &mut Table, above: &Table, plugins_begin_anew: bool) {
                     old.insert("parameters".to_owned(), Value::Table(Table::new()));
                     old.insert("grants".to_owned(), Value::Table(Table::new()));
                     old.remove("limits");
+                    old.remove("on_failure");
                 }
                 lay(old, new, plugins_begin_anew);
             }

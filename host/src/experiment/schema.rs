@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::OnFailure;
 use crate::data::{Augmentation, DataConfig};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -66,6 +67,9 @@ pub struct PartitionConfig {
     /// How much the plugin may use; what is left out has the default.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What happens when the plugin fails while a run is going on.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 /// A device that trains one module.
@@ -99,6 +103,9 @@ pub struct PluginConfig {
     /// How much the plugin may use; what is left out has the default.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What happens when the plugin fails while a run is going on.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 /// The settings of one phase of training.

@@ -11,6 +11,7 @@ use super::contract::{CONTRACT, PACKAGE};
 use super::error::PluginErrorKind;
 use super::grants::{Grant, Grants};
 use super::kind::Kind;
+use super::text::{self, plain};
 
 /// Imports and exports of a component by name.
 #[derive(Clone, Debug)]
@@ -32,11 +33,11 @@ impl Surface {
         Self {
             imports: names
                 .imports(engine)
-                .map(|(name, _)| name.to_owned())
+                .map(|(name, _)| plain(name, text::NAME))
                 .collect(),
             exports: names
                 .exports(engine)
-                .map(|(name, _)| name.to_owned())
+                .map(|(name, _)| plain(name, text::NAME))
                 .collect(),
         }
     }

@@ -30,6 +30,14 @@ pub struct Limits {
     pub live_tensors: u64,
     /// Bytes of all tensors that one call computes or reads back, inputs not included.
     pub device_bytes: u64,
+    /// Tensor operations of one call.
+    pub operations: u64,
+    /// Elements that the tensor operations of one call read and write, and multiply-adds of its
+    /// matrix products: what keeps a device busy without taking its memory.
+    pub work: u64,
+    /// Bytes that the plugin hands over at once: the answer of a call, or the texts and lists in one
+    /// call of the host.
+    pub copied_bytes: u64,
     /// Bytes of messages and metrics of one call.
     pub log_bytes: u64,
 }
@@ -44,6 +52,9 @@ impl Default for Limits {
             instances: 64,
             live_tensors: 256,
             device_bytes: 256 << 20,
+            operations: 10_000,
+            work: 100_000_000_000,
+            copied_bytes: 4 << 20,
             log_bytes: 4 << 10,
         }
     }
@@ -60,6 +71,9 @@ impl Limits {
             Limit::Instances => self.instances,
             Limit::LiveTensors => self.live_tensors,
             Limit::DeviceBytes => self.device_bytes,
+            Limit::Operations => self.operations,
+            Limit::Work => self.work,
+            Limit::CopiedBytes => self.copied_bytes,
             Limit::LogBytes => self.log_bytes,
         }
     }
@@ -73,6 +87,9 @@ impl Limits {
             Limit::Instances => &mut self.instances,
             Limit::LiveTensors => &mut self.live_tensors,
             Limit::DeviceBytes => &mut self.device_bytes,
+            Limit::Operations => &mut self.operations,
+            Limit::Work => &mut self.work,
+            Limit::CopiedBytes => &mut self.copied_bytes,
             Limit::LogBytes => &mut self.log_bytes,
         }
     }
@@ -111,7 +128,7 @@ impl<'de> Deserialize<'de> for LimitsConfig {
 const REASON: &str = "reason";
 
 /// The keys of a `limits` table.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
     "fuel",
     "deadline_ms",
     "memory_bytes",
@@ -119,6 +136,9 @@ const KEYS: [&str; 9] = [
     "instances",
     "live_tensors",
     "device_bytes",
+    "operations",
+    "work",
+    "copied_bytes",
     "log_bytes",
     REASON,
 ];
@@ -176,13 +196,19 @@ pub enum Limit {
     LiveTensors,
     /// [`Limits::device_bytes`]
     DeviceBytes,
+    /// [`Limits::operations`]
+    Operations,
+    /// [`Limits::work`]
+    Work,
+    /// [`Limits::copied_bytes`]
+    CopiedBytes,
     /// [`Limits::log_bytes`]
     LogBytes,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Fuel,
         Self::DeadlineMs,
         Self::MemoryBytes,
@@ -190,6 +216,9 @@ impl Limit {
         Self::Instances,
         Self::LiveTensors,
         Self::DeviceBytes,
+        Self::Operations,
+        Self::Work,
+        Self::CopiedBytes,
         Self::LogBytes,
     ];
 
@@ -203,6 +232,9 @@ impl Limit {
             Self::Instances => "instances",
             Self::LiveTensors => "live_tensors",
             Self::DeviceBytes => "device_bytes",
+            Self::Operations => "operations",
+            Self::Work => "work",
+            Self::CopiedBytes => "copied_bytes",
             Self::LogBytes => "log_bytes",
         }
     }
@@ -216,6 +248,9 @@ impl Limit {
             Self::Instances => "core instances, memories or tables",
             Self::LiveTensors => "tensors at the same time",
             Self::DeviceBytes => "bytes of tensors in one call",
+            Self::Operations => "tensor operations in one call",
+            Self::Work => "elements and multiply-adds of tensor operations in one call",
+            Self::CopiedBytes => "bytes handed over at once",
             Self::LogBytes => "bytes of messages in one call",
         }
     }
@@ -225,6 +260,9 @@ impl Limit {
             Self::Fuel | Self::DeadlineMs => "unless it loops for ever",
             Self::MemoryBytes | Self::TableElements | Self::Instances => "if the plugin needs it",
             Self::LiveTensors => "or drop tensors earlier in the plugin",
+            Self::Operations => "or let the plugin work on whole batches",
+            Self::Work => "or let the plugin compute less",
+            Self::CopiedBytes => "or let the plugin answer less",
             Self::DeviceBytes => "or let the plugin compute smaller tensors",
             Self::LogBytes => "or let the plugin say less",
         }
@@ -309,7 +347,8 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.memory_bytes + (desired - current) as u64;
+        // A plugin may ask for any number of pages: a sum that wraps would forget what it has.
+        let wanted = self.memory_bytes.saturating_add((desired - current) as u64);
         if wanted > self.limits.memory_bytes {
             return Ok(self.refuse(Limit::MemoryBytes, self.limits.memory_bytes, wanted));
         }
@@ -323,7 +362,9 @@ impl wasmtime::ResourceLimiter for Meter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.table_elements + (desired - current) as u64;
+        let wanted = self
+            .table_elements
+            .saturating_add((desired - current) as u64);
         if wanted > self.limits.table_elements {
             return Ok(self.refuse(Limit::TableElements, self.limits.table_elements, wanted));
         }
@@ -346,6 +387,8 @@ impl wasmtime::ResourceLimiter for Meter {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::ResourceLimiter as _;
+
     use super::*;
 
     fn parse(text: &str) -> Result<LimitsConfig, String> {
@@ -354,7 +397,7 @@ mod tests {
 
     #[test]
     fn every_limit_has_its_key() {
-        assert_eq!(Limit::ALL.map(Limit::key), KEYS[..8]);
+        assert_eq!(Limit::ALL.map(Limit::key), KEYS[..11]);
         for (place, limit) in Limit::ALL.into_iter().enumerate() {
             let config = parse(&format!("{} = {place}", limit.key())).unwrap();
             assert_eq!(config.limits.get(limit), place as u64);
@@ -384,7 +427,7 @@ mod tests {
             assert_eq!(config.reason.as_ref().unwrap().as_str(), "a large table");
             let written = toml::to_string(&config).unwrap();
             assert_eq!(parse(&written).unwrap(), config);
-            assert_eq!(written.lines().count(), 9, "{written}");
+            assert_eq!(written.lines().count(), 12, "{written}");
         }
         assert!(parse("reason = \"\"").unwrap_err().contains("no reason"));
         assert!(
@@ -393,5 +436,24 @@ mod tests {
                 .contains("unknown field `fule`")
         );
         assert!(parse("fuel = -5").is_err());
+    }
+
+    #[test]
+    fn a_sum_beyond_all_numbers_is_refused_and_forgets_nothing() {
+        let mut meter = Meter::new(Limits::default());
+        let most = usize::MAX - 65_535;
+        assert!(meter.memory_growing(0, 1 << 20, None).unwrap());
+        assert!(!meter.memory_growing(1 << 17, most, None).unwrap());
+        assert_eq!(meter.take_refused().unwrap().limit, Limit::MemoryBytes);
+        assert!(meter.memory_growing(1 << 20, 16 << 20, None).unwrap());
+        assert!(
+            !meter
+                .memory_growing(16 << 20, (16 << 20) + 1, None)
+                .unwrap()
+        );
+        assert!(meter.table_growing(0, 10, None).unwrap());
+        assert!(!meter.table_growing(5, usize::MAX, None).unwrap());
+        assert_eq!(meter.take_refused().unwrap().limit, Limit::TableElements);
+        assert!(!meter.table_growing(10, 100_001, None).unwrap());
     }
 }

@@ -4,10 +4,12 @@
 //! no randomness but a seeded stream. Whatever it does, the host survives, and the error says which
 //! plugin did what in which call. No type of the WebAssembly engine leaves this module.
 
+mod cache;
 mod contract;
 mod description;
 mod engine;
 mod error;
+mod file;
 mod grants;
 mod identity;
 mod imports;
@@ -24,6 +26,7 @@ mod session;
 mod settings;
 mod state;
 mod tensors;
+mod text;
 mod weights;
 
 pub use contract::CONTRACT;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Replacement;
 use crate::plugin::{Grants, LimitsConfig, ModuleDepth};
 
 /// The version of the run folder's layout.
@@ -24,6 +25,9 @@ pub struct RunRecord {
     pub plugins: BTreeMap<String, PluginRecord>,
     /// The depths that the partition scheme answered, module by module.
     pub division: Vec<ModuleDepth>,
+    /// The partition scheme that failed and was replaced, if it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Replacement>,
 }
 
 /// A plugin that took part in a run.
@@ -76,4 +80,7 @@ pub struct UnitResult {
     pub weights_sha256: String,
     /// The digests of the weights that it was built from, by unit.
     pub built_from: BTreeMap<String, String>,
+    /// The plugins that failed and were replaced, in order.
+    #[serde(default)]
+    pub fallbacks: Vec<Replacement>,
 }

@@ -2,19 +2,23 @@
 
 use burn::tensor::Device;
 
-use super::{Prepared, TrainError, measurement};
+use super::{Configured, Prepared, TrainError, fallback, measurement};
+use crate::event::Replacement;
 use crate::model;
 use crate::plugin::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
 
 /// Bytes per trained number: the weight, its gradient, and AdamW's two moments, in float32.
 const BYTES_PER_PARAMETER: u32 = 16;
 
+/// A division into modules, and how it came about when the scheme itself failed.
+pub(super) type Division = (Vec<ModuleDepth>, Option<Replacement>);
+
 /// The depths of every module, as the experiment's partition scheme answers. When the experiment
 /// asks for it, every block is timed on `device` first.
 ///
 /// # Errors
 /// When the scheme fails or its answer breaks a rule.
-pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleDepth>, TrainError> {
+pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, TrainError> {
     let refused = |source| TrainError::PluginRefused {
         role: "partition".to_owned(),
         source,
@@ -61,7 +65,21 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
             .collect(),
         bytes_per_parameter: BYTES_PER_PARAMETER,
     };
-    PartitionScheme::new(&prepared.partition.plugin, &prepared.partition.settings)
-        .and_then(|mut scheme| scheme.divide(&request))
-        .map_err(refused)
+    let ask = |scheme: &Configured| {
+        PartitionScheme::new(&scheme.plugin, &scheme.settings)
+            .and_then(|mut scheme| scheme.divide(&request))
+    };
+    match (
+        ask(&prepared.partition),
+        prepared.partition.fallback.as_deref(),
+    ) {
+        (Ok(division), _) => Ok((division, None)),
+        (Err(failed), None) => Err(refused(failed)),
+        (Err(failed), Some(scheme)) => {
+            let division = ask(scheme).map_err(refused)?;
+            let role = "partition";
+            let replacement = fallback::replacement(role, role, &failed, scheme, (0, 0));
+            Ok((division, Some(replacement)))
+        }
+    }
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::data::DataError;
 use crate::model::{ModelError, WeightsError};
 use crate::optimizer::OptimizerError;
-use crate::plugin::PluginError;
+use crate::plugin::{Kind, PluginError};
 use crate::run::RunError;
 use crate::tensor::TensorError;
 
@@ -44,8 +44,22 @@ pub enum TrainError {
         /// The reason.
         source: PluginError,
     },
+    /// A fallback that is no built-in plugin of the kind.
+    #[error("`{role}.on_failure` names `{name}`, which is no built-in {kind}{} (built in: {known})", .nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?")))]
+    NoFallback {
+        /// The table of the experiment that names it.
+        role: String,
+        /// The name.
+        name: String,
+        /// The kind of plugin that is wanted.
+        kind: Kind,
+        /// The most similar name.
+        nearest: Option<String>,
+        /// The names.
+        known: String,
+    },
     /// A plugin failed while the run was going on.
-    #[error("{place}: {source}")]
+    #[error("{place}: {source}; finished units are kept, and unit `{}` begins again with the next run (a built-in plugin can go on instead: set `on_failure` in the table of this plugin)", place.unit)]
     PluginFailed {
         /// Where.
         place: Place,

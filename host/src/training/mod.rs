@@ -5,6 +5,7 @@ mod cost;
 mod division;
 mod error;
 mod evaluation;
+mod fallback;
 mod measurement;
 mod metrics;
 mod phase;

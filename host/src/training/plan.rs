@@ -6,6 +6,7 @@ use super::cost::{EqualCompute, depths, trained};
 use super::division::divide;
 use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
+use crate::event::Replacement;
 use crate::model::{Costs, Trained};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub division: Vec<ModuleDepth>,
     /// The units that cost something, in order.
     pub units: Vec<PlannedUnit>,
+    /// The partition scheme that failed and was replaced, if it was.
+    pub replaced: Option<Replacement>,
 }
 
 impl Plan {
@@ -56,7 +59,7 @@ impl Plan {
     /// When the scheme fails.
     pub fn new(prepared: &Prepared, device: &Chosen) -> Result<Self, TrainError> {
         let experiment = prepared.experiment();
-        let division = divide(prepared, &device.device)?;
+        let (division, replaced) = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
         let compute = EqualCompute {
             architecture: &experiment.model,
@@ -90,7 +93,11 @@ impl Plan {
                 }
             })
             .collect();
-        Ok(Self { division, units })
+        Ok(Self {
+            division,
+            units,
+            replaced,
+        })
     }
 
     /// MACs of meta, modules, and fine-tuning, and of the baseline.

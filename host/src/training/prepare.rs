@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::TrainError;
+use super::{TrainError, fallback};
 use crate::experiment::{Experiment, PluginConfig, Resolved};
 use crate::phase::Phase;
 use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
@@ -17,6 +17,8 @@ pub struct Configured {
     pub settings: Settings,
     /// How much it may use, with the reason for more than usual.
     pub limits: LimitsConfig,
+    /// The built-in plugin that goes on in its place when it fails, if the experiment names one.
+    pub fallback: Option<Box<Configured>>,
 }
 
 /// The plugins of one phase.
@@ -84,9 +86,14 @@ impl Prepared {
 
     /// Every plugin for the record of the run, by role.
     pub fn records(&self) -> BTreeMap<String, PluginRecord> {
-        self.roles()
-            .map(|(role, configured)| (role, record(configured)))
-            .collect()
+        let mut records = BTreeMap::new();
+        for (role, configured) in self.roles() {
+            if let Some(fallback) = &configured.fallback {
+                records.insert(format!("{role}.fallback"), record(fallback));
+            }
+            records.insert(role, record(configured));
+        }
+        records
     }
 }
 
@@ -115,6 +122,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
         grants: experiment.partition.grants.clone(),
         parameters: experiment.partition.parameters.clone(),
         limits: experiment.partition.limits.clone(),
+        on_failure: experiment.partition.on_failure.clone(),
     };
     let partition = configure(host, "partition", &partition, Kind::PartitionScheme)?;
     let mut phases = BTreeMap::new();
@@ -154,9 +162,11 @@ fn configure(
         .load(&config.plugin, kind, &config.grants, &config.limits.limits)
         .map_err(refused)?;
     let settings = plugin.settings(&config.parameters).map_err(refused)?;
+    let fallback = fallback::load(host, role, &config.on_failure, kind)?;
     Ok(Configured {
         plugin,
         settings,
         limits: config.limits.clone(),
+        fallback,
     })
 }

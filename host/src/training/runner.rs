@@ -11,12 +11,13 @@ use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
 use super::division::divide;
 use super::evaluation::{Score, evaluate};
+use super::fallback::Standby;
 use super::phase::PhaseTraining;
 use super::report::Report;
 use super::{PhaseCost, Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Replacement};
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -33,6 +34,8 @@ pub struct Runner {
     prepared: Prepared,
     /// The division into modules.
     division: Vec<ModuleDepth>,
+    /// The partition scheme that failed and was replaced, if it was.
+    fallbacks: Vec<Replacement>,
     /// The run folder.
     folder: RunFolder,
     /// The device that trains.
@@ -64,50 +67,53 @@ impl Runner {
         })?;
         let plugins = prepared.records();
         let data_sha256 = prepared.resolved.dataset.digest.clone();
-        let (folder, division) = if let Some((folder, experiment, record)) = RunFolder::open(path)?
-        {
-            if &experiment != prepared.experiment() {
-                return Err(RunError::OtherExperiment {
-                    path: path.to_path_buf(),
-                    differences: differences(&experiment, prepared.experiment()),
+        let (folder, division, fallbacks) =
+            if let Some((folder, experiment, record)) = RunFolder::open(path)? {
+                if &experiment != prepared.experiment() {
+                    return Err(RunError::OtherExperiment {
+                        path: path.to_path_buf(),
+                        differences: differences(&experiment, prepared.experiment()),
+                    }
+                    .into());
                 }
-                .into());
-            }
-            for (role, before) in &record.plugins {
-                if let Some(now) = plugins.get(role)
-                    && now.sha256 != before.sha256
-                {
+                for (role, before) in &record.plugins {
+                    if let Some(now) = plugins.get(role)
+                        && now.sha256 != before.sha256
+                    {
+                        return Err(TrainError::Changed {
+                            what: format!("the plugin for `{role}` ({})", before.origin),
+                            before: before.sha256.clone(),
+                            now: now.sha256.clone(),
+                        });
+                    }
+                }
+                if record.data_sha256 != data_sha256 {
                     return Err(TrainError::Changed {
-                        what: format!("the plugin for `{role}` ({})", before.origin),
-                        before: before.sha256.clone(),
-                        now: now.sha256.clone(),
+                        what: "the pictures".to_owned(),
+                        before: record.data_sha256,
+                        now: data_sha256,
                     });
                 }
-            }
-            if record.data_sha256 != data_sha256 {
-                return Err(TrainError::Changed {
-                    what: "the pictures".to_owned(),
-                    before: record.data_sha256,
-                    now: data_sha256,
-                });
-            }
-            (folder, record.division)
-        } else {
-            let division = divide(&prepared, &device.device)?;
-            weights::check_grants(&prepared, &division)?;
-            let record = RunRecord {
-                format: FORMAT,
-                host_version: env!("CARGO_PKG_VERSION").to_owned(),
-                experiment_sha256: digest::sha256(toml.as_bytes()),
-                data_sha256,
-                plugins,
-                division,
+                (folder, record.division, record.fallbacks)
+            } else {
+                let (division, replaced) = divide(&prepared, &device.device)?;
+                weights::check_grants(&prepared, &division)?;
+                let record = RunRecord {
+                    format: FORMAT,
+                    host_version: env!("CARGO_PKG_VERSION").to_owned(),
+                    experiment_sha256: digest::sha256(toml.as_bytes()),
+                    data_sha256,
+                    plugins,
+                    division,
+                    fallbacks: replaced.into_iter().collect(),
+                };
+                let folder = RunFolder::create(path, &toml, &record)?;
+                (folder, record.division, record.fallbacks)
             };
-            (RunFolder::create(path, &toml, &record)?, record.division)
-        };
         Ok(Self {
             prepared,
             division,
+            fallbacks,
             folder,
             device,
         })
@@ -169,6 +175,9 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        for replacement in &self.fallbacks {
+            observer.observe(&Event::PluginReplaced(replacement.clone()))?;
+        }
         for unit in finished {
             observer.observe(&Event::UnitSkipped {
                 unit: unit.to_string(),
@@ -189,7 +198,7 @@ impl Runner {
     /// # Errors
     /// When a result cannot be read.
     pub fn report(&self) -> Result<Report, TrainError> {
-        Report::new(&self.folder, &self.division)
+        Report::new(&self.folder, &self.division, &self.fallbacks)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
@@ -280,6 +289,7 @@ impl Runner {
             pictures: cost.pictures(),
             forward_macs: cost.pictures() * (cost.macs.forward + meta_macs),
             backward_macs: cost.pictures() * cost.macs.backward,
+            fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
         let metadata = self.metadata(&result);
@@ -332,12 +342,12 @@ impl Runner {
             seed: Seed(self.prepared.experiment().seed),
             phase,
         };
-        let hook = LossHook::new(&loss.plugin, &loss.settings, context);
+        let hook = Standby::<LossHook>::start(loss, context);
         let hook = hook.map_err(|source| TrainError::PluginRefused {
             role: "module.loss".to_owned(),
             source,
         })?;
-        if hook.needs().meta_features {
+        if hook.hook().needs().meta_features {
             let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
             Ok(Some(meta.valid()))
         } else {
@@ -403,6 +413,7 @@ impl Runner {
             seconds: 0.0,
             weights_sha256: String::new(),
             built_from,
+            fallbacks: Vec::new(),
         }
     }
 
