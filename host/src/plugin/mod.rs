@@ -18,11 +18,15 @@ mod limits;
 mod loss;
 mod partition;
 mod randomness;
+mod recording;
+mod replay;
 mod schedule;
 mod session;
 mod settings;
 mod state;
 mod tensors;
+mod trace;
+mod values;
 
 pub use contract::CONTRACT;
 pub use description::{Description, Parameter, SettingKind};
@@ -37,6 +41,14 @@ pub use limits::{Breach, Limit, Limits};
 pub use loss::{LossHook, LossInputs, Needs, StepInfo};
 pub use partition::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
 pub use randomness::Context;
+pub use recording::{
+    Call, Outcome, Performed, RecordedContext, RecordedCost, RecordedInputs, RecordedMoment,
+    RecordedPlugin, RecordedRequest, RecordedState, RecordedStep, Recording,
+};
+pub use replay::{Divergence, RECORDING_BYTES_MAX, Recordings, ReplayError, Replayed};
 pub use schedule::{Group, Moment, Schedule, Stepping};
 pub use session::Statistics;
 pub use settings::{SettingValue, Settings, UnsupportedValue};
+pub use state::Spent;
+pub use trace::{HostCall, Trace};
+pub use values::{Bytes, Exact, TensorValues};
