@@ -2,19 +2,27 @@
 
 use burn::tensor::Device;
 
-use super::{Prepared, TrainError, measurement};
+use super::measurement::{self, Times};
+use super::{Prepared, TrainError};
+use crate::experiment::Experiment;
 use crate::model;
-use crate::plugin::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
+use crate::plugin::{
+    Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme, Recording,
+};
 
 /// Bytes per trained number: the weight, its gradient, and AdamW's two moments, in float32.
 const BYTES_PER_PARAMETER: u32 = 16;
 
 /// The depths of every module, as the experiment's partition scheme answers. When the experiment
-/// asks for it, every block is timed on `device` first.
+/// asks for it, every block is timed on `device` first. Also the calls of the scheme, when they are
+/// to be recorded.
 ///
 /// # Errors
 /// When the scheme fails or its answer breaks a rule.
-pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleDepth>, TrainError> {
+pub(super) fn divide(
+    prepared: &Prepared,
+    device: &Device,
+) -> Result<(Vec<ModuleDepth>, Vec<Recording>), TrainError> {
     let refused = |source| TrainError::PluginRefused {
         role: "partition".to_owned(),
         source,
@@ -23,7 +31,6 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
     let config = &experiment.partition;
     let phase = &experiment.module;
     let batch = phase.batch / phase.accumulation;
-    let costs = experiment.model.costs(batch);
     let times = if config.measure {
         Some(measurement::measure(
             &experiment.model,
@@ -34,6 +41,22 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
     } else {
         None
     };
+    let request = request(experiment, times.as_ref());
+    let partition = &prepared.partition;
+    let mut scheme =
+        PartitionScheme::new(&partition.plugin, &partition.settings).map_err(refused)?;
+    if prepared.record_calls.is_some() {
+        scheme.record_calls();
+    }
+    let division = scheme.divide(&request).map_err(refused)?;
+    Ok((division, scheme.drain_recordings()))
+}
+
+/// The question to a partition scheme.
+pub(super) fn request(experiment: &Experiment, times: Option<&Times>) -> PartitionRequest {
+    let config = &experiment.partition;
+    let phase = &experiment.module;
+    let costs = experiment.model.costs(phase.batch / phase.accumulation);
     let cost = |cost: &model::Cost, milliseconds: Option<f64>| Cost {
         name: cost.name.clone(),
         parameters: cost.parameters,
@@ -41,15 +64,15 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
         activation_bytes: cost.activation_bytes,
         milliseconds,
     };
-    let request = PartitionRequest {
-        entry: cost(&costs.entry, times.as_ref().map(|times| times.entry)),
+    PartitionRequest {
+        entry: cost(&costs.entry, times.map(|times| times.entry)),
         blocks: costs
             .blocks
             .iter()
             .enumerate()
-            .map(|(index, block)| cost(block, times.as_ref().map(|times| times.blocks[index])))
+            .map(|(index, block)| cost(block, times.map(|times| times.blocks[index])))
             .collect(),
-        exit: cost(&costs.exit, times.as_ref().map(|times| times.exit)),
+        exit: cost(&costs.exit, times.map(|times| times.exit)),
         modules: config.modules as u32,
         devices: config
             .devices
@@ -60,8 +83,5 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Vec<ModuleD
             })
             .collect(),
         bytes_per_parameter: BYTES_PER_PARAMETER,
-    };
-    PartitionScheme::new(&prepared.partition.plugin, &prepared.partition.settings)
-        .and_then(|mut scheme| scheme.divide(&request))
-        .map_err(refused)
+    }
 }

@@ -1,6 +1,7 @@
 //! The method: preparing a run, training one phase, assembling, evaluating, and counting.
 
 mod assembly;
+mod bench;
 mod cost;
 mod division;
 mod error;
@@ -13,6 +14,7 @@ mod prepare;
 mod report;
 mod runner;
 
+pub use bench::{Bench, BenchCall, BenchError, Native, bench};
 pub use cost::{EqualCompute, PhaseCost};
 pub use error::{Place, TrainError};
 pub use evaluation::{Score, evaluate};

@@ -56,7 +56,7 @@ impl Plan {
     /// When the scheme fails.
     pub fn new(prepared: &Prepared, device: &Chosen) -> Result<Self, TrainError> {
         let experiment = prepared.experiment();
-        let division = divide(prepared, &device.device)?;
+        let (division, _) = divide(prepared, &device.device)?;
         let compute = EqualCompute {
             architecture: &experiment.model,
             experiment,

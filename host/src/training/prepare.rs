@@ -33,6 +33,8 @@ pub struct Prepared {
     pub resolved: Resolved,
     /// The partition scheme.
     pub partition: Configured,
+    /// Bytes of recorded calls of plugins that each unit keeps, when they are to be recorded.
+    pub record_calls: Option<u64>,
     /// The plugins of each phase, by [`Phase::kind`].
     phases: BTreeMap<&'static str, PhasePlugins>,
 }
@@ -102,6 +104,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
     Ok(Prepared {
         resolved,
         partition,
+        record_calls: None,
         phases,
     })
 }
