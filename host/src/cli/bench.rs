@@ -35,17 +35,32 @@ pub(super) fn bench(reference: &str, assignments: &[String], as_json: bool) -> R
         share_of_step,
     } = &bench;
     print(&format!("{name} {version} ({kind}), sha256 {sha256}"))?;
-    print(&format!("  component:     {} bytes", thousands(*size as u64)))?;
-    print(&format!("  load:          {load_cold_ms:.1} ms compiled anew"))?;
+    print(&format!(
+        "  component:     {} bytes",
+        thousands(*size as u64)
+    ))?;
+    print(&format!(
+        "  load:          {load_cold_ms:.1} ms compiled anew"
+    ))?;
     if let Some(cached) = load_cached_ms {
         print(&format!("                 {cached:.1} ms from the cache"))?;
     }
-    print(&format!("  start:         {start_us:.0} us for an instance, configured"))?;
+    print(&format!(
+        "  start:         {start_us:.0} us for an instance, configured"
+    ))?;
     print(&format!("  memory:        {}", bytes(*memory_bytes)))?;
     print("")?;
     let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
     let heading = [
-        "call", "calls", "ns", "spread", "guest", "host", "operations", "waits", "tensors",
+        "call",
+        "calls",
+        "ns",
+        "spread",
+        "guest",
+        "host",
+        "operations",
+        "waits",
+        "tensors",
         "instructions",
     ];
     print(&table::table(&heading, &rows))?;
@@ -74,9 +89,7 @@ pub(super) fn bench(reference: &str, assignments: &[String], as_json: bool) -> R
 }
 
 /// Parameters as they are given on the command line, without checks.
-fn parameters(
-    assignments: &[String],
-) -> Result<BTreeMap<String, SettingValue>, ExperimentError> {
+fn parameters(assignments: &[String]) -> Result<BTreeMap<String, SettingValue>, ExperimentError> {
     let mut layers = Layers::default();
     for assignment in assignments {
         layers.set(assignment)?;

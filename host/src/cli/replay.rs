@@ -89,12 +89,21 @@ fn show(
             recording.plugin.sha256
         ))?;
         if replayed.other_build {
-            print(&format!("replayed with another build, sha256 {}", replayed.sha256))?;
+            print(&format!(
+                "replayed with another build, sha256 {}",
+                replayed.sha256
+            ))?;
         }
     }
-    print(&format!("call {number}, {}: {}", place(recording), verdict(recording, &replayed)))?;
+    print(&format!(
+        "call {number}, {}: {}",
+        place(recording),
+        verdict(recording, &replayed)
+    ))?;
     if let RecordedState::Unknown(reason) = &recording.state {
-        print(&format!("  what the plugin remembered is not known: {reason}"))?;
+        print(&format!(
+            "  what the plugin remembered is not known: {reason}"
+        ))?;
     }
     if recording.in_run != recording.alone.outcome {
         print(&format!(
@@ -143,17 +152,25 @@ fn verdict(recording: &Recording, replayed: &Replayed) -> String {
     } else {
         "the same"
     };
-    format!("{same} ({host_calls} host calls, {fuel}): {}", found.outcome)
+    format!(
+        "{same} ({host_calls} host calls, {fuel}): {}",
+        found.outcome
+    )
 }
 
 /// The first difference, one line for each side.
 fn describe(divergence: &Divergence) -> Vec<String> {
     let host_call = |call: &Option<HostCall>| {
-        call.as_ref()
-            .map_or_else(|| "none: the call ended before".to_owned(), HostCall::to_string)
+        call.as_ref().map_or_else(
+            || "none: the call ended before".to_owned(),
+            HostCall::to_string,
+        )
     };
     let sides = |recorded: String, found: String| {
-        vec![format!("recorded: {recorded}"), format!("found:    {found}")]
+        vec![
+            format!("recorded: {recorded}"),
+            format!("found:    {found}"),
+        ]
     };
     let outcome = Outcome::to_string;
     match divergence {
@@ -164,7 +181,9 @@ fn describe(divergence: &Divergence) -> Vec<String> {
         } => {
             let name = recorded.as_ref().or(found.as_ref());
             let name = name.map_or("", |call| &call.operation);
-            let mut lines = vec![format!("the first difference is host call {index}, `{name}`")];
+            let mut lines = vec![format!(
+                "the first difference is host call {index}, `{name}`"
+            )];
             lines.extend(sides(host_call(recorded), host_call(found)));
             lines
         }

@@ -246,10 +246,7 @@ impl PluginError {
     /// The failed call, so that it can be made again; it is made again now, alone. There is none for
     /// a plugin that was refused, and for one that failed in `save` or `restore`.
     pub fn recording(&self) -> Option<Recording> {
-        self.failed
-            .as_ref()?
-            .record(Outcome::of_error(self))
-            .ok()
+        self.failed.as_ref()?.record(Outcome::of_error(self)).ok()
     }
 
     pub(super) fn new(plugin: &PluginIdentity, kind: PluginErrorKind) -> Self {

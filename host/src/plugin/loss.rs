@@ -16,7 +16,7 @@ use super::recording::{Call, RecordedInputs, RecordedStep, Recording};
 use super::replay::shown_nothing;
 use super::session::{Session, Statistics};
 use super::settings::Settings;
-use super::state::Spent;
+use super::state::{Spent, State};
 use super::tensors::{Arena, Handle, Refusal};
 use super::trace::Tape;
 
@@ -204,6 +204,7 @@ impl LossHook {
                     Ok(inputs) => inputs,
                     Err(refusal) => return Ok(Err(refusal.into())),
                 };
+                write_down(store.data_mut(), &inputs);
                 let answer = exports.call_compute(&mut *store, asked, &inputs)?;
                 Ok(answer.map(|handle| store.data_mut().arena.take(&handle)))
             })?;
@@ -270,6 +271,21 @@ impl LossHook {
     /// The wall time of all calls.
     pub fn spent(&self) -> Spent {
         self.session.spent()
+    }
+}
+
+/// Writes the inputs down, when somebody wants to know, as if the plugin had asked for each.
+fn write_down(state: &mut State, inputs: &contract::Inputs) {
+    state.given("logits", &inputs.logits);
+    state.given("class-ids", &inputs.class_ids);
+    if let Some(targets) = &inputs.soft_targets {
+        state.given("soft-targets", targets);
+    }
+    for feature in &inputs.network_features {
+        state.given("network-features", &feature.activation);
+    }
+    for feature in &inputs.meta_features {
+        state.given("meta-features", &feature.activation);
     }
 }
 

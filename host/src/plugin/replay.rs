@@ -379,8 +379,8 @@ impl Recording {
             path: path.clone(),
             reason: reason.to_owned(),
         };
-        let metadata = std::fs::metadata(path)
-            .map_err(|error| refuse(&format!("cannot be read: {error}")))?;
+        let metadata =
+            std::fs::metadata(path).map_err(|error| refuse(&format!("cannot be read: {error}")))?;
         if !metadata.is_file() {
             return Err(refuse("is no ordinary file"));
         }
@@ -435,7 +435,9 @@ fn perform(
             Call::Configure => Ok(Outcome::of(&scheme, |_| shown_nothing())),
             Call::Divide { request } => {
                 let depths = scheme.and_then(|mut scheme| scheme.divide(&request.request()));
-                Ok(Outcome::of(&depths, |depths| PartitionScheme::shown(depths)))
+                Ok(Outcome::of(&depths, |depths| {
+                    PartitionScheme::shown(depths)
+                }))
             }
             _ => Err(misplaced()),
         };
@@ -467,8 +469,8 @@ fn perform(
                     .iter()
                     .map(|(name, value)| (name.as_str(), value.0))
                     .collect();
-                let observed =
-                    restored().and_then(|mut schedule| schedule.observe(&moment.moment(), &metrics));
+                let observed = restored()
+                    .and_then(|mut schedule| schedule.observe(&moment.moment(), &metrics));
                 Ok(Outcome::of(&observed, |()| shown_nothing()))
             }
             _ => Err(misplaced()),

@@ -32,7 +32,8 @@ const ELEMENTS: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostCall {
-    /// The function, as the contract writes it, such as `log-softmax`.
+    /// The function, as the contract writes it, such as `log-softmax`; or `input`, for each tensor
+    /// that the call was given.
     pub operation: String,
     /// The tensors that it was called with, numbered from 0 in the order in which this call got
     /// them, inputs first; nothing for a tensor of an earlier call.
@@ -170,6 +171,20 @@ impl State {
         self.write_down(asked, false, result);
     }
 
+    /// Writes down an input of the call, so that a difference in it is seen before all others.
+    pub(super) fn given(&mut self, name: &'static str, handle: &Resource<Handle>) {
+        let asked = self.asked("input", &[], || name.to_owned());
+        self.write_down(asked, false, |state| state.shown_tensor(handle));
+    }
+
+    /// Number, shape, and digest of a tensor.
+    fn shown_tensor(&self, handle: &Resource<Handle>) -> String {
+        match (self.arena.position(handle), self.arena.find(handle)) {
+            (Some(number), Some(tensor)) => format!("#{number} {}", digest(tensor)),
+            _ => "a tensor that is gone".to_owned(),
+        }
+    }
+
     /// Writes down a random number.
     pub(super) fn drawn(&mut self, operation: &'static str, value: impl fmt::Debug) {
         let asked = self.asked(operation, &[], String::new);
@@ -183,10 +198,7 @@ impl State {
         answer: &wasmtime::Result<Result<Resource<Handle>, Fault>>,
     ) {
         self.write_down(asked, false, |state| match answer {
-            Ok(Ok(handle)) => match (state.arena.position(handle), state.arena.find(handle)) {
-                (Some(number), Some(tensor)) => format!("#{number} {}", digest(tensor)),
-                _ => "a tensor that is gone".to_owned(),
-            },
+            Ok(Ok(handle)) => state.shown_tensor(handle),
             Ok(Err(fault)) => shown_fault(fault),
             Err(error) => format!("stopped: {error}"),
         });

@@ -113,9 +113,10 @@ impl AnyTensor {
         let device = Device::flex().autodiff();
         let count = values.len();
         let flat = match element_type {
-            ElementType::Float => {
-                Self::from_tensor(Tensor::<1>::from_data(TensorData::new(values, [count]), &device))
-            }
+            ElementType::Float => Self::from_tensor(Tensor::<1>::from_data(
+                TensorData::new(values, [count]),
+                &device,
+            )),
             ElementType::ClassId => {
                 let ids: Vec<i64> = values.into_iter().map(|value| value as i64).collect();
                 let ids = TensorData::new(ids, [count]);

@@ -182,11 +182,7 @@ pub fn bench(
 }
 
 /// Loads a plugin in a sandbox of its own, with every grant, and tells the milliseconds.
-fn load(
-    cache: Option<&Path>,
-    reference: &str,
-    kind: Kind,
-) -> Result<(Plugin, f64), BenchError> {
+fn load(cache: Option<&Path>, reference: &str, kind: Kind) -> Result<(Plugin, f64), BenchError> {
     let host = PluginHost::new(cache)?;
     let every = Grants::of(&Grant::ALL);
     let begun = Instant::now();
@@ -315,7 +311,9 @@ fn loss(
     };
     let used = |hook: &LossHook| (hook.statistics(), hook.spent());
     let compute = times("compute", &mut hook, used, |hook| {
-        hook.compute(&step, inputs.clone()).map(drop).map_err(failed)
+        hook.compute(&step, inputs.clone())
+            .map(drop)
+            .map_err(failed)
     })?;
     let mixed = times("compute, soft targets", &mut hook, used, |hook| {
         hook.compute(&step, soft.clone()).map(drop).map_err(failed)

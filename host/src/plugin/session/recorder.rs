@@ -178,3 +178,47 @@ impl<E: Configurable> Session<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The calls, from 0, before which the plugin is asked; at call `from` it answers `state`.
+    fn asked(from: u64, state: &RecordedState, recording: bool) -> Vec<u64> {
+        let mut memory = Memory::new();
+        let due = |memory: &mut Memory, call: u64| {
+            let due = memory.is_due(recording);
+            memory.calls += 1;
+            memory.look = false;
+            if due && call >= from {
+                memory.remembers = true;
+                memory.state = state.clone();
+            }
+            due
+        };
+        (0..40).filter(|&call| due(&mut memory, call)).collect()
+    }
+
+    #[test]
+    fn a_plugin_is_asked_rarely_until_it_remembers_something() {
+        let some = RecordedState::Bytes(Bytes(vec![1]));
+        assert_eq!(asked(99, &some, false), [0, 1, 3, 7, 15, 31]);
+        let expected: Vec<u64> = [0, 1, 3].into_iter().chain(7..40).collect();
+        assert_eq!(asked(4, &some, false), expected);
+        assert_eq!(asked(99, &some, true).len(), 40);
+        // A large state is not asked for before every call.
+        let large = RecordedState::Unknown("large".to_owned());
+        assert_eq!(asked(0, &large, false), [0, 1, 3, 7, 15, 31]);
+    }
+
+    #[test]
+    fn an_observation_makes_the_next_call_look() {
+        let mut memory = Memory::new();
+        memory.calls = 20;
+        assert!(!memory.is_due(false));
+        memory.look_again();
+        assert!(memory.is_due(false));
+        memory.closed = true;
+        assert!(!memory.is_due(true));
+    }
+}
