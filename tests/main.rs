@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
 mod bad_input;
+mod bench_plugin;
 mod builder;
 mod command;
 mod contracts;
@@ -12,5 +13,6 @@ mod grants;
 mod parity;
 mod parity_plugins;
 mod plugin;
+mod replay;
 mod run;
 mod tidy;

@@ -135,18 +135,40 @@ pub enum Event {
         /// Its value.
         value: f64,
     },
-    /// What the loss hook cost in this unit.
+    /// What a plugin cost since the unit began; after every epoch, and from time to time in a long
+    /// one.
     PluginCost {
         /// The unit.
         unit: String,
+        /// `schedule` or `loss`.
+        role: String,
         /// The plugin's name.
         plugin: String,
-        /// Calls of the hook.
+        /// Calls of the plugin.
         calls: u64,
         /// Tensor operations that it asked for.
         operations: u64,
         /// Times that it read numbers back from the device.
         readbacks: u64,
+        /// Instructions that it ran.
+        fuel: u64,
+        /// Seconds in the plugin.
+        guest_seconds: f64,
+        /// Seconds in tensor operations on its behalf; on a GPU those to launch them.
+        host_seconds: f64,
+        /// Seconds of training, the plugins' included, evaluations not.
+        seconds: f64,
+        /// The plugin's share of those.
+        share: f64,
+    },
+    /// The room for recorded calls is used up.
+    RecordingStopped {
+        /// The unit.
+        unit: String,
+        /// The file.
+        file: String,
+        /// The calls in it.
+        calls: u64,
     },
     /// A unit ended; its result stands in the run folder.
     UnitFinished {

@@ -1,4 +1,4 @@
-//! What a person probably meant by a name that nothing has.
+//! Names: what a person probably meant by one that nothing has, and how to write one for a shell.
 
 /// The known name that `given` was probably meant to be: the one that the fewest changes of a
 /// letter lead to, if they are few for its length. Of equally near ones, the first in the alphabet.
@@ -10,9 +10,28 @@ pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
         .map(|(_, name)| name.to_owned())
 }
 
+/// A word as a shell takes it literally: quoted unless that changes nothing.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%,=".contains(letter);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
+        word.to_owned()
+    } else if word.starts_with('-') {
+        format!("'./{}'", word.replace('\'', r"'\''"))
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{nearest, shell_word};
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(shell_word("runs/a.b/units/meta"), "runs/a.b/units/meta");
+        assert_eq!(shell_word("my runs/it's"), r"'my runs/it'\''s'");
+        assert_eq!(shell_word("-x"), "'./-x'");
+    }
 
     #[test]
     fn only_a_near_name_is_meant() {

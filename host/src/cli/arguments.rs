@@ -17,7 +17,8 @@ pub(super) struct Arguments {
 
 /// The end of `--help`.
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 unexpected, 2 usage or experiment, 3 data, 4 run folder, \
-10 plugin refused, 11 plugin failed, 12 plugin over a limit, 20 loss not finite, 30 device.";
+10 plugin refused, 11 plugin failed, 12 plugin over a limit, 20 loss not finite, 21 plugin check failed, \
+30 device.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -70,6 +71,9 @@ pub(super) struct RunOptions {
     /// Do only this unit (meta, module.0, …, assemble, fine-tune, baseline); may be repeated.
     #[arg(long = "unit", value_name = "UNIT")]
     pub(super) units: Vec<String>,
+    /// Record every call of a plugin for `incubate plugin replay`, up to MIB mebibytes a unit.
+    #[arg(long, value_name = "MIB", num_args = 0..=1, require_equals = true, default_missing_value = "64")]
+    pub(super) record_plugins: Option<u32>,
     /// Write every event as a line of JSON to standard output.
     #[arg(long)]
     pub(super) json: bool,
@@ -118,6 +122,33 @@ pub(super) enum PluginCommand {
         #[arg(value_name = "FILE")]
         plugin: String,
         /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what a plugin costs: for each call, to load it, and as a share of a training step.
+    Bench {
+        /// A component, or the name of a built-in plugin.
+        #[arg(value_name = "FILE")]
+        plugin: String,
+        /// Set a parameter of the plugin; may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        assignments: Vec<String>,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make recorded calls of a plugin again, each alone, and compare them to the bit.
+    Replay {
+        /// A `calls.jsonl` or `failure.json` of a run.
+        #[arg(value_name = "FILE")]
+        recording: PathBuf,
+        /// Only this call, from 0.
+        #[arg(long, value_name = "N")]
+        call: Option<usize>,
+        /// Another build of the plugin, to see what it does otherwise.
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<String>,
+        /// Write one line of JSON for every call.
         #[arg(long)]
         json: bool,
     },

@@ -4,9 +4,9 @@ use anyhow::Error;
 
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
-use crate::plugin::PluginError;
+use crate::plugin::{PluginError, ReplayError};
 use crate::run::RunError;
-use crate::training::TrainError;
+use crate::training::{BenchError, TrainError};
 
 /// Anything that is not listed here.
 const UNEXPECTED: u8 = 1;
@@ -22,6 +22,8 @@ const PLUGIN_REFUSED: u8 = 10;
 const PLUGIN_FAILED: u8 = 11;
 /// A plugin that went over a limit.
 const PLUGIN_LIMIT: u8 = 12;
+/// A check of a plugin that failed, such as a replay that diverges.
+const PLUGIN_CHECK: u8 = 21;
 /// A loss that is not finite.
 const DIVERGED: u8 = 20;
 /// A device that cannot be used.
@@ -51,11 +53,26 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | TrainError::OtherMeta { .. }
             | TrainError::Changed { .. } => Some(RUN_FOLDER),
             TrainError::Observer(_) => None,
+            TrainError::Recorded { source, .. } => code_of(source.as_ref()),
         };
     }
     if let Some(error) = cause.downcast_ref::<ExperimentError>() {
         return Some(match error {
             ExperimentError::Data(_) => DATA,
+            _ => USAGE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<BenchError>() {
+        return match error {
+            BenchError::Train(error) => code_of(error),
+            BenchError::Refused(_) => Some(PLUGIN_REFUSED),
+            BenchError::Sandbox(_) => None,
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<ReplayError>() {
+        return Some(match error {
+            ReplayError::Diverged { .. } => PLUGIN_CHECK,
+            ReplayError::Plugin(_) | ReplayError::OtherBuild { .. } => PLUGIN_REFUSED,
             _ => USAGE,
         });
     }

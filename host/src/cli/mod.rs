@@ -2,6 +2,7 @@
 //! standard error.
 
 mod arguments;
+mod bench;
 mod build;
 mod devices;
 mod eval;
@@ -10,6 +11,7 @@ mod number;
 mod plan;
 mod plugin;
 mod progress;
+mod replay;
 mod run;
 mod table;
 

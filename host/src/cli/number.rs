@@ -44,6 +44,15 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
+/// A share that may be too small to be shown: `0.3 %`, `<0.1 %`.
+pub(super) fn small_percent(share: f64) -> String {
+    if share > 0.0 && share < 0.000_95 {
+        "<0.1 %".to_owned()
+    } else {
+        percent(share)
+    }
+}
+
 /// Seconds as `3.2s`, `1m 23s`, or `2h 05m`.
 pub(super) fn seconds(seconds: f64) -> String {
     let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
@@ -72,6 +81,13 @@ mod tests {
         assert_eq!(short(999_499), "999 k");
         assert_eq!(short(999_999), "1.00 M");
         assert_eq!(short(17_560_000_000), "17.6 G");
+    }
+
+    #[test]
+    fn small_shares_are_not_nothing() {
+        assert_eq!(small_percent(0.0), "0.0 %");
+        assert_eq!(small_percent(0.0004), "<0.1 %");
+        assert_eq!(small_percent(0.0032), "0.3 %");
     }
 
     #[test]

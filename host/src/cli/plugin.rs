@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::PluginCommand;
 use super::number::thousands;
 use super::run::plugin_host;
-use super::{build, print, print_json, table};
+use super::{bench, build, print, print_json, replay, table};
 use crate::plugin::{Inspection, Parameter, PluginHost, SettingValue};
 
 /// Runs one of the commands about plugins.
@@ -14,6 +14,17 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List { json } => list(*json),
         PluginCommand::Inspect { plugin, json } => inspect(plugin, *json),
+        PluginCommand::Bench {
+            plugin,
+            assignments,
+            json,
+        } => bench::bench(plugin, assignments, *json),
+        PluginCommand::Replay {
+            recording,
+            call,
+            plugin,
+            json,
+        } => replay::replay(recording, *call, plugin.as_deref(), *json),
         PluginCommand::Build { folder, check } => build::build(folder, *check),
     }
 }

@@ -1,12 +1,12 @@
 //! Showing events to a person: a bar where there is a terminal, plain lines elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::number::{percent, seconds, thousands};
+use super::number::{percent, seconds, small_percent, thousands};
 use crate::event::{Event, Observer};
 
 /// The least time between two plain lines about the same unit.
@@ -24,6 +24,8 @@ struct Training {
     last_line: Option<Instant>,
     recent: VecDeque<(f64, f64)>,
     validation: Option<f64>,
+    /// The share of each plugin, by its role.
+    shares: BTreeMap<String, f64>,
     bar: Option<ProgressBar>,
 }
 
@@ -51,8 +53,13 @@ impl Training {
         let validation = self.validation.map_or_else(String::new, |accuracy| {
             format!("  validation {}", percent(accuracy))
         });
+        let plugins = if self.shares.is_empty() {
+            String::new()
+        } else {
+            format!("  plugins {}", small_percent(self.shares.values().sum()))
+        };
         format!(
-            "epoch {}/{}  loss {loss:.4}  accuracy {}{validation}  rate {rate:.2e}  {} pictures/s  {} left",
+            "epoch {}/{}  loss {loss:.4}  accuracy {}{validation}  rate {rate:.2e}  {} pictures/s{plugins}  {} left",
             epoch + 1,
             self.epochs,
             percent(accuracy),
@@ -102,6 +109,7 @@ impl Progress {
             last_line: None,
             recent: VecDeque::new(),
             validation: None,
+            shares: BTreeMap::new(),
             bar,
         });
     }
@@ -218,9 +226,20 @@ impl Observer for Progress {
                 );
                 self.unit_line(unit, &text)
             }
-            Event::PluginMetric { .. } | Event::PluginCost { .. } | Event::RunFinished { .. } => {
+            Event::PluginCost { role, share, .. } => {
+                if let Some(training) = &mut self.training {
+                    training.shares.insert(role.clone(), *share);
+                }
                 Ok(())
             }
+            Event::RecordingStopped { unit, file, calls } => {
+                let text = format!(
+                    "the room for recorded calls is used up: {file} has the first {} (more with `--record-plugins=MIB`)",
+                    thousands(*calls)
+                );
+                self.unit_line(unit, &text)
+            }
+            Event::PluginMetric { .. } | Event::RunFinished { .. } => Ok(()),
         }
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
     let host = plugin_host()?;
-    let prepared = prepare(resolved, &host)?;
+    let mut prepared = prepare(resolved, &host)?;
+    prepared.record_calls = options.record_plugins.map(|mib| u64::from(mib) << 20);
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let runner = Runner::open(prepared, &out, device)?;
     let units = if options.units.is_empty() {
@@ -61,16 +62,20 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
 
 /// The plugin host with its cache of compiled plugins, which needs a home folder.
 pub(super) fn plugin_host() -> Result<PluginHost> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("incubate").join("plugins"));
-    let host = PluginHost::new(cache.as_deref())?;
+    let host = PluginHost::new(cache_folder().as_deref())?;
     if let Some(problem) = host.cache_problem() {
         super::warn(&format!("compiled plugins are not kept: {problem}"));
     }
     Ok(host)
+}
+
+/// Where compiled plugins are kept.
+pub(super) fn cache_folder() -> Option<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join("incubate").join("plugins"))
 }
 
 /// Prints the table of a run.

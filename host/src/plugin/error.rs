@@ -13,6 +13,7 @@ use super::grants::Grant;
 use super::identity::PluginIdentity;
 use super::kind::{Hook, Kind};
 use super::limits::Breach;
+use super::recording::{Captured, Outcome, Recording};
 
 /// A plugin that was refused, or a call that failed.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct PluginError {
     pub hook: Option<Hook>,
     /// What went wrong.
     pub kind: Box<PluginErrorKind>,
+    /// What it takes to make the failed call again.
+    pub(super) failed: Option<Box<Captured>>,
 }
 
 /// The sandbox could not be set up, which is not the fault of any plugin.
@@ -242,11 +245,18 @@ impl PluginError {
         matches!(*self.kind, PluginErrorKind::Limit(_))
     }
 
+    /// The failed call, so that it can be made again; it is made again now, alone. There is none for
+    /// a plugin that was refused, and for one that failed in `save` or `restore`.
+    pub fn recording(&self) -> Option<Recording> {
+        self.failed.as_ref()?.record(Outcome::of_error(self)).ok()
+    }
+
     pub(super) fn new(plugin: &PluginIdentity, kind: PluginErrorKind) -> Self {
         Self {
             plugin: Box::new(plugin.clone()),
             hook: None,
             kind: Box::new(kind),
+            failed: None,
         }
     }
 

@@ -127,6 +127,8 @@ impl log::Host for State {
             log::Level::Warning => Level::Warning,
             log::Level::Error => Level::Error,
         };
+        let asked = self.asked("write", &[], || format!("{level}: {text}"));
+        self.answered(asked, |_| "written".to_owned());
         let journal = &mut self.journal;
         if level == Level::Error {
             journal.last_error = Some(plain(&text, LAST_ERROR_CHARACTERS));
@@ -142,6 +144,8 @@ impl log::Host for State {
 
 impl metrics::Host for State {
     fn record(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
+        let asked = self.asked("record", &[], || format!("{name:?} {value:?}"));
+        self.answered(asked, |_| "recorded".to_owned());
         let hook = self.journal.hook;
         let bytes = name.len() + size_of::<f64>();
         let name = plain(&name, text::NAME);

@@ -325,6 +325,11 @@ impl Meter {
         }
     }
 
+    /// Bytes of all linear memories.
+    pub(super) const fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// The last refusal since the last call of this function.
     pub(super) const fn take_refused(&mut self) -> Option<Breach> {
         self.refused.take()

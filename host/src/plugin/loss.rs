@@ -12,9 +12,13 @@ use super::error::{PluginError, PluginErrorKind};
 use super::journal::Message;
 use super::kind::{Hook, Kind};
 use super::randomness::Context;
+use super::recording::{Call, RecordedInputs, RecordedStep, Recording};
+use super::replay::shown_nothing;
 use super::session::{Session, Statistics};
 use super::settings::Settings;
+use super::state::{Spent, State};
 use super::tensors::{Arena, Handle, Refusal};
+use super::trace::Tape;
 use super::weights::WeightNames;
 
 /// What a hook wants besides the logits.
@@ -80,11 +84,20 @@ impl LossHook {
         settings: &Settings,
         context: Context,
     ) -> Result<Self, PluginError> {
-        plugin.require(Kind::LossHook)?;
-        let mut session = Session::<contract::Guest>::new(plugin, settings, Some(context))?;
+        Self::start(plugin, settings, context, None)
+    }
+
+    pub(super) fn start(
+        plugin: &Plugin,
+        settings: &Settings,
+        context: Context,
+        tape: Option<Tape>,
+    ) -> Result<Self, PluginError> {
+        let mut session = Self::configured(plugin, settings, context, tape)?;
         let needs = session.call(Hook::Needs, None, |store, exports| {
             exports.call_needs(store)
-        })?;
+        });
+        let needs = session.recorded(needs, || Some(Call::Needs), |_| String::new())?;
         Ok(Self {
             session,
             context,
@@ -94,6 +107,56 @@ impl LossHook {
                 meta_features: needs.contains(contract::Features::META_FEATURES),
             },
         })
+    }
+
+    /// Starts a plugin and configures it.
+    pub(super) fn configured(
+        plugin: &Plugin,
+        settings: &Settings,
+        context: Context,
+        tape: Option<Tape>,
+    ) -> Result<Session<contract::Guest>, PluginError> {
+        plugin.require(Kind::LossHook)?;
+        Session::new(plugin, settings, Some(context), tape)
+    }
+
+    /// Records every call from now on, and those that started the plugin. Every recorded call waits
+    /// for the device.
+    pub fn record_calls(&mut self) {
+        self.session.record_calls(true);
+        self.session.record_past(Call::Configure, shown_nothing());
+        let needs = self.shown_needs();
+        self.session.record_past(Call::Needs, needs);
+    }
+
+    /// Records no further call.
+    pub fn stop_recording(&mut self) {
+        self.session.record_calls(false);
+    }
+
+    /// The calls since the last call of this function, when they are recorded.
+    pub fn drain_recordings(&mut self) -> Vec<Recording> {
+        self.session.drain_recordings()
+    }
+
+    pub(super) fn shown_needs(&self) -> String {
+        format!(
+            "network features: {}, meta features: {}",
+            self.needs.network_features, self.needs.meta_features
+        )
+    }
+
+    /// The loss with its bits, which waits for the device.
+    pub(super) fn shown_loss(loss: &AnyTensor) -> String {
+        match loss.read().as_deref() {
+            Ok(&[value]) => format!(
+                "{value:?}, shape {:?}, bits {:08x}",
+                loss.shape(),
+                value.to_bits()
+            ),
+            Ok(values) => format!("{} values", values.len()),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// What the hook wants besides the logits.
@@ -116,8 +179,22 @@ impl LossHook {
     pub fn compute(
         &mut self,
         step: &StepInfo,
-        mut inputs: LossInputs,
+        inputs: LossInputs,
     ) -> Result<AnyTensor, PluginError> {
+        self.session.keep_state()?;
+        // Cloning shares the elements; they are read only when the call is written down.
+        let given = inputs.clone();
+        let loss = self.ask(step, inputs);
+        let call = || {
+            Some(Call::Compute {
+                step: RecordedStep::from(step),
+                inputs: RecordedInputs::of(&given).ok()?,
+            })
+        };
+        self.session.recorded(loss, call, Self::shown_loss)
+    }
+
+    fn ask(&mut self, step: &StepInfo, mut inputs: LossInputs) -> Result<AnyTensor, PluginError> {
         self.session.replace_if_worn(
             |store, exports| exports.call_save(store),
             |store, exports, state| exports.call_restore(store, state),
@@ -144,6 +221,7 @@ impl LossHook {
                     Ok(inputs) => inputs,
                     Err(refusal) => return Ok(Err(refusal.into())),
                 };
+                write_down(store.data_mut(), &inputs);
                 let answer = exports.call_compute(&mut *store, asked, &inputs)?;
                 Ok(answer.map(|handle| store.data_mut().arena.take(&handle)))
             })?;
@@ -191,6 +269,7 @@ impl LossHook {
     ///
     /// The plugin fails, or it does not accept the state.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), PluginError> {
+        self.session.state_was_restored();
         self.session.answer(Hook::Restore, None, |store, exports| {
             exports.call_restore(store, state)
         })
@@ -204,6 +283,26 @@ impl LossHook {
     /// What the plugin has used.
     pub fn statistics(&self) -> Statistics {
         self.session.statistics()
+    }
+
+    /// The wall time of all calls.
+    pub fn spent(&self) -> Spent {
+        self.session.spent()
+    }
+}
+
+/// Writes the inputs down, when somebody wants to know, as if the plugin had asked for each.
+fn write_down(state: &mut State, inputs: &contract::Inputs) {
+    state.given("logits", &inputs.logits);
+    state.given("class-ids", &inputs.class_ids);
+    if let Some(targets) = &inputs.soft_targets {
+        state.given("soft-targets", targets);
+    }
+    for feature in &inputs.network_features {
+        state.given("network-features", &feature.activation);
+    }
+    for feature in &inputs.meta_features {
+        state.given("meta-features", &feature.activation);
     }
 }
 

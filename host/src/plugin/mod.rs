@@ -21,12 +21,16 @@ mod loss;
 mod partition;
 mod randomness;
 mod reason;
+mod recording;
+mod replay;
 mod schedule;
 mod session;
 mod settings;
 mod state;
 mod tensors;
 mod text;
+mod trace;
+mod values;
 mod weights;
 
 pub use contract::CONTRACT;
@@ -43,7 +47,15 @@ pub use loss::{LossHook, LossInputs, Needs, StepInfo};
 pub use partition::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
 pub use randomness::Context;
 pub use reason::{NoReason, Reason};
+pub use recording::{
+    Call, Outcome, Performed, RecordedContext, RecordedCost, RecordedInputs, RecordedMoment,
+    RecordedPlugin, RecordedRequest, RecordedState, RecordedStep, Recording,
+};
+pub use replay::{Divergence, RECORDING_BYTES_MAX, Recordings, ReplayError, Replayed};
 pub use schedule::{Group, Moment, Schedule, Stepping};
 pub use session::Statistics;
 pub use settings::{SettingValue, Settings, UnsupportedValue};
+pub use state::Spent;
+pub use trace::{HostCall, Trace};
+pub use values::{Bytes, Exact, TensorValues};
 pub use weights::WeightNames;

@@ -7,8 +7,12 @@ use super::engine::Plugin;
 use super::error::{PluginError, PluginErrorKind};
 use super::journal::Message;
 use super::kind::{Hook, Kind};
+use super::recording::{Call, RecordedRequest, Recording};
+use super::replay::shown_nothing;
 use super::session::{Session, Statistics};
 use super::settings::Settings;
+use super::state::Spent;
+use super::trace::Tape;
 
 /// The cost of one block, or of what stands before the first or after the last block.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,10 +77,27 @@ impl PartitionScheme {
     ///
     /// The plugin is of another kind, cannot be started, or refuses the settings.
     pub fn new(plugin: &Plugin, settings: &Settings) -> Result<Self, PluginError> {
+        Self::start(plugin, settings, None)
+    }
+
+    pub(super) fn start(
+        plugin: &Plugin,
+        settings: &Settings,
+        tape: Option<Tape>,
+    ) -> Result<Self, PluginError> {
         plugin.require(Kind::PartitionScheme)?;
         Ok(Self {
-            session: Session::new(plugin, settings, None)?,
+            session: Session::new(plugin, settings, None, tape)?,
         })
+    }
+
+    /// An answer as recordings have it.
+    pub(super) fn shown(depths: &[ModuleDepth]) -> String {
+        let depths: Vec<String> = depths
+            .iter()
+            .map(|depth| format!("{}/{}", depth.target, depth.meta))
+            .collect();
+        format!("target/meta {}", depths.join(" "))
     }
 
     /// The depths of the K modules, in order.
@@ -85,6 +106,29 @@ impl PartitionScheme {
     ///
     /// The plugin fails, or what it answers is no partition: the error says which rule it breaks.
     pub fn divide(&mut self, request: &PartitionRequest) -> Result<Vec<ModuleDepth>, PluginError> {
+        let depths = self.ask(request);
+        self.session.recorded(
+            depths,
+            || {
+                let request = RecordedRequest::from(request);
+                Some(Call::Divide { request })
+            },
+            |depths| Self::shown(depths),
+        )
+    }
+
+    /// Records every call from now on, and `configure`, which was before.
+    pub fn record_calls(&mut self) {
+        self.session.record_calls(true);
+        self.session.record_past(Call::Configure, shown_nothing());
+    }
+
+    /// The calls since the last call of this function, when they are recorded.
+    pub fn drain_recordings(&mut self) -> Vec<Recording> {
+        self.session.drain_recordings()
+    }
+
+    fn ask(&mut self, request: &PartitionRequest) -> Result<Vec<ModuleDepth>, PluginError> {
         let asked = request.to_contract();
         let depths: Vec<ModuleDepth> = self
             .session
@@ -117,6 +161,11 @@ impl PartitionScheme {
     /// What the plugin has used.
     pub fn statistics(&self) -> Statistics {
         self.session.statistics()
+    }
+
+    /// The wall time of all calls.
+    pub fn spent(&self) -> Spent {
+        self.session.spent()
     }
 }
 

@@ -72,17 +72,23 @@ impl Randomness {
 
 impl random::Host for State {
     fn next(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.randomness.stream()?.next_u64())
+        let value = self.randomness.stream()?.next_u64();
+        self.drawn("next", value);
+        Ok(value)
     }
 
     fn uniform(&mut self) -> wasmtime::Result<f64> {
         /// The distance between neighbours: 2^-53.
         const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
-        Ok((self.randomness.stream()?.next_u64() >> 11) as f64 * STEP)
+        let value = (self.randomness.stream()?.next_u64() >> 11) as f64 * STEP;
+        self.drawn("uniform", value);
+        Ok(value)
     }
 
     fn normal(&mut self) -> wasmtime::Result<f64> {
-        Ok(self.randomness.stream()?.sample(StandardNormal))
+        let value: f64 = self.randomness.stream()?.sample(StandardNormal);
+        self.drawn("normal", value);
+        Ok(value)
     }
 }
 

@@ -7,8 +7,13 @@ use super::journal::Message;
 use super::kind::{Hook, Kind};
 use super::loss::{module_index, phase_kind};
 use super::randomness::Context;
+use super::recording::{Call, RecordedMoment, Recording};
+use super::replay::shown_nothing;
 use super::session::{Session, Statistics};
 use super::settings::Settings;
+use super::state::Spent;
+use super::trace::Tape;
+use super::values::Exact;
 
 /// How often the schedule wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,19 +69,68 @@ impl Schedule {
         settings: &Settings,
         context: Context,
     ) -> Result<Self, PluginError> {
-        plugin.require(Kind::LrSchedule)?;
-        let mut session = Session::<contract::Guest>::new(plugin, settings, Some(context))?;
-        let stepping = match session.call(Hook::Stepping, None, |store, exports| {
+        Self::start(plugin, settings, context, None)
+    }
+
+    pub(super) fn start(
+        plugin: &Plugin,
+        settings: &Settings,
+        context: Context,
+        tape: Option<Tape>,
+    ) -> Result<Self, PluginError> {
+        let mut session = Self::configured(plugin, settings, context, tape)?;
+        let interval = session.call(Hook::Stepping, None, |store, exports| {
             exports.call_stepping(store)
-        })? {
-            contract::Interval::PerUpdate => Stepping::PerUpdate,
-            contract::Interval::PerEpoch => Stepping::PerEpoch,
-        };
+        });
+        let interval = session.recorded(interval, || Some(Call::Stepping), |_| String::new())?;
         Ok(Self {
             session,
             context,
-            stepping,
+            stepping: match interval {
+                contract::Interval::PerUpdate => Stepping::PerUpdate,
+                contract::Interval::PerEpoch => Stepping::PerEpoch,
+            },
         })
+    }
+
+    /// Starts a plugin and configures it.
+    pub(super) fn configured(
+        plugin: &Plugin,
+        settings: &Settings,
+        context: Context,
+        tape: Option<Tape>,
+    ) -> Result<Session<contract::Guest>, PluginError> {
+        plugin.require(Kind::LrSchedule)?;
+        Session::new(plugin, settings, Some(context), tape)
+    }
+
+    /// Records every call from now on, and those that started the plugin.
+    pub fn record_calls(&mut self) {
+        self.session.record_calls(true);
+        self.session.record_past(Call::Configure, shown_nothing());
+        let stepping = self.shown_stepping();
+        self.session.record_past(Call::Stepping, stepping);
+    }
+
+    /// Records no further call.
+    pub fn stop_recording(&mut self) {
+        self.session.record_calls(false);
+    }
+
+    /// The calls since the last call of this function, when they are recorded.
+    pub fn drain_recordings(&mut self) -> Vec<Recording> {
+        self.session.drain_recordings()
+    }
+
+    pub(super) fn shown_stepping(&self) -> String {
+        match self.stepping {
+            Stepping::PerUpdate => "per-update".to_owned(),
+            Stepping::PerEpoch => "per-epoch".to_owned(),
+        }
+    }
+
+    pub(super) fn shown_rate(rate: &f64) -> String {
+        format!("{rate:?}")
     }
 
     /// How often the schedule wants to be asked.
@@ -90,6 +144,19 @@ impl Schedule {
     ///
     /// The plugin fails, or what it answers is no learning rate.
     pub fn rate(&mut self, moment: &Moment<'_>) -> Result<f64, PluginError> {
+        self.session.keep_state()?;
+        let rate = self.ask(moment);
+        self.session.recorded(
+            rate,
+            || {
+                let moment = RecordedMoment::from(moment);
+                Some(Call::Rate { moment })
+            },
+            Self::shown_rate,
+        )
+    }
+
+    fn ask(&mut self, moment: &Moment<'_>) -> Result<f64, PluginError> {
         let asked = self.to_contract(moment);
         let rate = self
             .session
@@ -121,18 +188,32 @@ impl Schedule {
         moment: &Moment<'_>,
         metrics: &[(&str, f64)],
     ) -> Result<(), PluginError> {
+        self.session.keep_state()?;
         let asked = self.to_contract(moment);
-        let metrics: Vec<contract::Metric> = metrics
+        let told: Vec<contract::Metric> = metrics
             .iter()
             .map(|&(name, value)| contract::Metric {
                 name: name.to_owned(),
                 value,
             })
             .collect();
-        self.session
+        let observed = self
+            .session
             .answer(Hook::Observe, Some(moment.update), |store, exports| {
-                exports.call_observe(store, &asked, &metrics)
+                exports.call_observe(store, &asked, &told)
+            });
+        let call = || {
+            Some(Call::Observe {
+                moment: RecordedMoment::from(moment),
+                metrics: metrics
+                    .iter()
+                    .map(|&(name, value)| (name.to_owned(), Exact(value)))
+                    .collect(),
             })
+        };
+        let observed = self.session.recorded(observed, call, |()| shown_nothing());
+        self.session.look_again();
+        observed
     }
 
     /// Everything that the schedule remembers.
@@ -151,6 +232,7 @@ impl Schedule {
     ///
     /// The plugin fails, or it does not accept the state.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), PluginError> {
+        self.session.state_was_restored();
         self.session.answer(Hook::Restore, None, |store, exports| {
             exports.call_restore(store, state)
         })
@@ -164,6 +246,11 @@ impl Schedule {
     /// What the plugin has used.
     pub fn statistics(&self) -> Statistics {
         self.session.statistics()
+    }
+
+    /// The wall time of all calls.
+    pub fn spent(&self) -> Spent {
+        self.session.spent()
     }
 
     fn to_contract(&self, moment: &Moment<'_>) -> contract::Moment {

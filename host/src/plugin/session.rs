@@ -3,6 +3,8 @@
 //! Every call starts with full fuel and a full deadline, and ends with an empty arena. A crash
 //! leaves the memory of a plugin in an unknown state, so nothing is called in it again.
 
+mod recorder;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,10 +20,15 @@ use super::journal::Message;
 use super::kind::Hook;
 use super::limits::{Breach, Limit, Limits};
 use super::randomness::{Context, Randomness};
+use super::recording::{Call, Recording};
+use super::replay::shown_nothing;
 use super::settings::Settings;
-use super::state::State;
+use super::state::{Spent, State};
 use super::tensors::Arena;
 use super::text::{self, plain};
+use super::trace::Tape;
+use recorder::Memory;
+pub(super) use recorder::Remembering;
 
 /// Frames of a crash that are shown.
 const FRAMES: usize = 6;
@@ -47,6 +54,8 @@ pub struct Statistics {
     pub live_tensors: u64,
     /// Times that its instance was replaced because it kept too many handles.
     pub replacements: u64,
+    /// Bytes of the linear memories of its present instance.
+    pub memory_bytes: u64,
 }
 
 /// The functions of one exported interface.
@@ -82,6 +91,18 @@ macro_rules! exports {
     };
 }
 
+macro_rules! remembering {
+    ($interface:ident) => {
+        configurable!($interface);
+
+        impl Remembering for $interface::Guest {
+            fn saved(&self, store: &mut Store<State>) -> wasmtime::Result<Vec<u8>> {
+                self.call_save(store)
+            }
+        }
+    };
+}
+
 macro_rules! configurable {
     ($interface:ident) => {
         exports!($interface);
@@ -100,8 +121,8 @@ macro_rules! configurable {
 
 exports!(description);
 configurable!(partition);
-configurable!(schedule);
-configurable!(loss);
+remembering!(schedule);
+remembering!(loss);
 
 /// An instance with the functions of one interface.
 pub(super) struct Live<E> {
@@ -109,6 +130,7 @@ pub(super) struct Live<E> {
     exports: E,
     limits: Limits,
     statistics: Statistics,
+    spent: Spent,
 }
 
 impl<E: Exports> Live<E> {
@@ -137,6 +159,7 @@ impl<E: Exports> Live<E> {
             exports,
             limits: *limits,
             statistics: Statistics::default(),
+            spent: Spent::default(),
         })
     }
 
@@ -155,10 +178,16 @@ impl<E: Exports> Live<E> {
             Ok(answer) => Ok(answer),
             Err(error) => Err(failure(&error, store, &self.limits)),
         };
-        let breach = store.data_mut().arena.take_breach();
-        store.data_mut().end();
+        let fuel = self.limits.fuel.saturating_sub(fuel_left);
+        let state = store.data_mut();
+        let breach = state.arena.take_breach();
+        self.spent = self.spent + state.clock.spent();
+        if let Some(tape) = &state.tape {
+            tape.end(fuel);
+        }
+        state.end();
         self.statistics.calls += 1;
-        self.statistics.fuel += self.limits.fuel.saturating_sub(fuel_left);
+        self.statistics.fuel += fuel;
         result.map_err(|kind| Stop {
             kind: Box::new(kind),
             breach,
@@ -176,30 +205,45 @@ pub(super) struct Stop {
 pub(super) struct Session<E> {
     plugin: Plugin,
     settings: Vec<Setting>,
+    /// The same, as they were checked.
+    given: Settings,
     context: Option<Context>,
     live: Option<Live<E>>,
     /// What instances before the present one used.
     before: Statistics,
+    spent_before: Spent,
     /// Messages of an instance that is gone.
     messages: Vec<Message>,
+    memory: Memory,
+    /// The calls, when they are recorded.
+    recordings: Option<Vec<Recording>>,
+    /// Where host calls are written down, when a call is made again.
+    tape: Option<Tape>,
 }
 
 impl<E: Configurable> Session<E> {
-    /// Starts the plugin and configures it.
+    /// Starts the plugin and configures it; host calls are written to `tape`.
     pub(super) fn new(
         plugin: &Plugin,
         settings: &Settings,
         context: Option<Context>,
+        tape: Option<Tape>,
     ) -> Result<Self, PluginError> {
         let mut session = Self {
             plugin: plugin.clone(),
             settings: settings.to_contract(),
+            given: settings.clone(),
             context,
             live: None,
             before: Statistics::default(),
+            spent_before: Spent::default(),
             messages: Vec::new(),
+            memory: Memory::new(),
+            recordings: None,
+            tape,
         };
-        session.start()?;
+        let started = session.start();
+        session.recorded(started, || Some(Call::Configure), |()| shown_nothing())?;
         Ok(session)
     }
 
@@ -210,8 +254,9 @@ impl<E: Configurable> Session<E> {
     fn start(&mut self) -> Result<(), PluginError> {
         let plugin = &self.plugin;
         let randomness = Randomness::new(self.context, &plugin.description().name);
-        let live = Live::start(plugin.pre(), plugin.limits(), randomness)
+        let mut live = Live::start(plugin.pre(), plugin.limits(), randomness)
             .map_err(|kind| PluginError::new(plugin.identity(), kind))?;
+        live.store.data_mut().tape = self.tape.clone();
         self.live = Some(live);
         let settings = std::mem::take(&mut self.settings);
         let configured = self.answer(Hook::Configure, None, |store, exports| {
@@ -288,6 +333,7 @@ impl<E: Configurable> Session<E> {
     /// Drops the instance; what it said and used is kept.
     fn retire(&mut self) {
         self.before = self.statistics();
+        self.spent_before = self.spent();
         if let Some(mut live) = self.live.take() {
             self.messages.extend(live.store.data_mut().journal.drain());
         }
@@ -304,7 +350,10 @@ impl<E: Configurable> Session<E> {
     pub(super) fn statistics(&self) -> Statistics {
         let before = self.before;
         let Some(live) = &self.live else {
-            return before;
+            return Statistics {
+                memory_bytes: 0,
+                ..before
+            };
         };
         let arena = &live.store.data().arena;
         Statistics {
@@ -315,7 +364,14 @@ impl<E: Configurable> Session<E> {
             peak_tensors: before.peak_tensors.max(arena.peak),
             live_tensors: arena.live(),
             replacements: before.replacements,
+            memory_bytes: live.store.data().meter.memory_bytes(),
         }
+    }
+
+    /// The wall time of all calls.
+    pub(super) fn spent(&self) -> Spent {
+        let live = self.live.as_ref().map(|live| live.spent);
+        self.spent_before + live.unwrap_or_default()
     }
 }
 

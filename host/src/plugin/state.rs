@@ -7,6 +7,7 @@ use super::kind::Hook;
 use super::limits::{Breach, Limit, Limits, Meter};
 use super::randomness::Randomness;
 use super::tensors::Arena;
+use super::trace::Tape;
 use super::weights::Weights;
 
 /// The host's side of one instance.
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) arena: Arena,
     pub(super) weights: Weights,
     pub(super) clock: Clock,
+    /// Where host calls are written down, when somebody wants to know.
+    pub(super) tape: Option<Tape>,
 }
 
 impl State {
@@ -29,6 +32,7 @@ impl State {
             arena: Arena::new(limits),
             weights: Weights::default(),
             clock: Clock::new(Duration::from_millis(limits.deadline_ms)),
+            tape: None,
         }
     }
 
@@ -37,12 +41,43 @@ impl State {
         self.journal.begin(hook);
         self.randomness.begin(hook, update);
         self.clock.begin();
+        if let Some(tape) = &self.tape {
+            tape.begin();
+        }
     }
 
     /// After a call, however it ended: no tensor outlives it.
     pub(super) fn end(&mut self) {
         self.weights.take_back();
         self.arena.clear();
+    }
+}
+
+/// Wall time of calls into a plugin. On a device that computes by itself, the host's part is what
+/// it takes to give the device its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// In the plugin's own code, and in crossing into it and out of it.
+    pub guest: Duration,
+    /// In the tensor operations that it asked for.
+    pub host: Duration,
+}
+
+impl Spent {
+    /// Both parts.
+    pub fn total(self) -> Duration {
+        self.guest + self.host
+    }
+}
+
+impl std::ops::Add for Spent {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            guest: self.guest + other.guest,
+            host: self.host + other.host,
+        }
     }
 }
 
@@ -71,6 +106,14 @@ impl Clock {
     /// Takes the time since `begun` off the account of the plugin.
     pub(super) fn excuse(&mut self, begun: Instant) {
         self.host += begun.elapsed();
+    }
+
+    /// The time of this call so far: that of the plugin, and that of the host on its behalf.
+    pub(super) fn spent(&self) -> Spent {
+        Spent {
+            guest: self.begun.elapsed().saturating_sub(self.host),
+            host: self.host,
+        }
     }
 
     /// What is left of the time.

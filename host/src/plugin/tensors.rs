@@ -13,6 +13,7 @@ use super::contract::v0_1::incubate::plugin::types::{Fault, FaultCode};
 use super::contract::v0_1::incubate::plugin::{readback, tensors, types};
 use super::limits::{Breach, Limit, Limits};
 use super::state::State;
+use super::trace::{arguments, digest_of, shown_fault, shown_list};
 
 /// The type of a plugin's handles; the tensor itself stays in the [`Arena`].
 #[derive(Debug)]
@@ -149,6 +150,19 @@ impl Arena {
             .checked_sub(self.first)
             .and_then(|position| self.slots.get(position as usize)?.as_ref())
             .ok_or(Refusal::Gone)
+    }
+
+    /// The tensor of a handle, if it is one of this call.
+    pub(super) fn find(&self, handle: &Resource<Handle>) -> Option<&AnyTensor> {
+        self.get(handle).ok()
+    }
+
+    /// The number of a handle among those of this call, from 0.
+    pub(super) fn position(&self, handle: &Resource<Handle>) -> Option<u32> {
+        handle
+            .rep()
+            .checked_sub(self.first)
+            .filter(|position| (*position as usize) < self.slots.len())
     }
 
     /// Refuses another tensor, of `bytes`, beyond the limits.
@@ -299,16 +313,23 @@ impl State {
         input: &Resource<Handle>,
         operation: Operation<'_>,
     ) -> Answer<Resource<Handle>> {
-        self.host(|arena| arena.apply(input, operation))
+        let asked = self.asked(operation.name(), &[input], || arguments(&operation));
+        let answer = self.host(|arena| arena.apply(input, operation));
+        self.answered_tensor(asked, &answer);
+        answer
     }
 
     fn two(
         &mut self,
+        name: &'static str,
         left: &Resource<Handle>,
         right: &Resource<Handle>,
         operation: for<'a> fn(&'a AnyTensor) -> Operation<'a>,
     ) -> Answer<Resource<Handle>> {
-        self.host(|arena| arena.apply_pair(left, right, operation))
+        let asked = self.asked(name, &[left, right], String::new);
+        let answer = self.host(|arena| arena.apply_pair(left, right, operation));
+        self.answered_tensor(asked, &answer);
+        answer
     }
 
     /// For functions that cannot answer a fault.
@@ -323,48 +344,67 @@ impl types::Host for State {}
 
 impl tensors::Host for State {
     fn from_f32(&mut self, data: Vec<f32>, shape: Vec<u32>) -> Answer<Resource<Handle>> {
-        self.host(|arena| arena.make(data, &shape))
+        let asked = self.asked("from-f32", &[], || {
+            let (count, digest) = (data.len(), digest_of(&data));
+            format!("{count} values {digest}, shape {}", shown_list(&shape))
+        });
+        let answer = self.host(|arena| arena.make(data, &shape));
+        self.answered_tensor(asked, &answer);
+        answer
     }
 }
 
 impl readback::Host for State {
     fn read_with_sync(&mut self, tensor: Resource<Handle>) -> Answer<Vec<f32>> {
-        self.host(|arena| arena.read(&tensor))
+        let asked = self.asked("read-with-sync", &[&tensor], String::new);
+        let answer = self.host(|arena| arena.read(&tensor));
+        self.answered(asked, |_| match &answer {
+            Ok(Ok(values)) => format!("{} values {}", values.len(), digest_of(values)),
+            Ok(Err(fault)) => shown_fault(fault),
+            Err(error) => format!("stopped: {error}"),
+        });
+        answer
     }
 }
 
 impl tensors::HostTensor for State {
     fn shape(&mut self, input: Resource<Handle>) -> wasmtime::Result<Vec<u32>> {
+        let asked = self.asked("shape", &[&input], String::new);
         // A size is at most the number of elements, which is far below 2^32.
-        Ok(self
+        let shape: Vec<u32> = self
             .must_get(&input)?
             .shape()
             .iter()
             .map(|&size| size as u32)
-            .collect())
+            .collect();
+        self.answered(asked, |_| shown_list(&shape));
+        Ok(shape)
     }
 
     fn element_type(&mut self, input: Resource<Handle>) -> wasmtime::Result<tensors::ElementType> {
-        Ok(match self.must_get(&input)?.element_type() {
+        let asked = self.asked("element-type", &[&input], String::new);
+        let element_type = self.must_get(&input)?.element_type();
+        self.answered(asked, |_| element_type.to_string());
+        Ok(match element_type {
             ElementType::Float => tensors::ElementType::Float,
             ElementType::ClassId => tensors::ElementType::ClassId,
         })
     }
 
     fn add(&mut self, left: Resource<Handle>, right: Resource<Handle>) -> Answer<Resource<Handle>> {
-        self.two(&left, &right, |right| Operation::Add(right))
+        self.two("add", &left, &right, |right| Operation::Add(right))
     }
 
     fn sub(&mut self, left: Resource<Handle>, right: Resource<Handle>) -> Answer<Resource<Handle>> {
-        self.two(&left, &right, |right| Operation::Sub(right))
+        self.two("sub", &left, &right, |right| Operation::Sub(right))
     }
 
     fn mul(&mut self, left: Resource<Handle>, right: Resource<Handle>) -> Answer<Resource<Handle>> {
-        self.two(&left, &right, |right| Operation::Mul(right))
+        self.two("mul", &left, &right, |right| Operation::Mul(right))
     }
 
     fn div(&mut self, left: Resource<Handle>, right: Resource<Handle>) -> Answer<Resource<Handle>> {
-        self.two(&left, &right, |right| Operation::Div(right))
+        self.two("div", &left, &right, |right| Operation::Div(right))
     }
 
     fn affine(
@@ -418,7 +458,7 @@ impl tensors::HostTensor for State {
         left: Resource<Handle>,
         right: Resource<Handle>,
     ) -> Answer<Resource<Handle>> {
-        self.two(&left, &right, |right| Operation::Matmul(right))
+        self.two("matmul", &left, &right, |right| Operation::Matmul(right))
     }
 
     fn transpose(

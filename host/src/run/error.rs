@@ -10,7 +10,7 @@ pub enum RunError {
     /// A file cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     File {
-        /// `read`, `write`, or `create`.
+        /// `read`, `write`, `create`, or `remove`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,

@@ -174,7 +174,7 @@ impl RunFolder {
     }
 
     /// A file of a unit.
-    fn unit_file(&self, unit: Unit, name: &str) -> PathBuf {
+    pub(super) fn unit_file(&self, unit: Unit, name: &str) -> PathBuf {
         self.path.join("units").join(unit.to_string()).join(name)
     }
 
@@ -190,7 +190,7 @@ impl RunFolder {
     }
 
     /// Writes a file under a temporary name, makes it durable, and renames it.
-    fn write(&self, name: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    pub(super) fn write(&self, name: &Path, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
         let parent = path.parent().unwrap_or(&self.path);
         create_folder(parent)?;
@@ -274,7 +274,7 @@ fn read(path: &Path) -> Result<Vec<u8>, RunError> {
 }
 
 /// Makes a folder and those above it.
-fn create_folder(path: &Path) -> Result<(), RunError> {
+pub(super) fn create_folder(path: &Path) -> Result<(), RunError> {
     fs::create_dir_all(path).map_err(|source| RunError::File {
         action: "create",
         path: path.to_path_buf(),

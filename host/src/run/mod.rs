@@ -3,16 +3,21 @@
 //! ```text
 //! RUN/experiment.toml                 every setting in force
 //! RUN/run.json                        plugins, division, digests
+//! RUN/calls.jsonl                     the partition scheme's calls, when they are recorded
+//! RUN/units/NAME/calls.jsonl          the other plugins' calls, when they are recorded
+//! RUN/units/NAME/failure.json         the call of a plugin that ended the unit
 //! RUN/units/NAME/events.jsonl         one line an event
 //! RUN/units/NAME/weights.safetensors  the trained weights
 //! RUN/units/NAME/result.json          written last: the unit is finished
 //! ```
 
+mod calls;
 mod error;
 mod folder;
 mod record;
 mod unit;
 
+pub use calls::CallWriter;
 pub use error::RunError;
 pub use folder::{EventWriter, RunFolder};
 pub use record::{FORMAT, PluginRecord, RunRecord, UnitResult};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::{DType, Dispatch, DispatchTensor, TensorMetadata};
-use burn::tensor::{FloatDType, Int, Shape, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Shape, Tensor, TensorData};
 
 use super::{TensorError, shape};
 
@@ -96,6 +96,34 @@ impl AnyTensor {
             shape: shape.to_vec(),
             element_type: ElementType::Float,
         })
+    }
+
+    /// Numbers in row-major order on the CPU, where operations are recorded for differentiation as
+    /// they are in training; class ids lose their fractions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_values`].
+    pub fn on_cpu(
+        values: Vec<f32>,
+        shape: &[usize],
+        element_type: ElementType,
+    ) -> Result<Self, TensorError> {
+        Self::check_values(values.len(), shape)?;
+        let device = Device::flex().autodiff();
+        let count = values.len();
+        let flat = match element_type {
+            ElementType::Float => Self::from_tensor(Tensor::<1>::from_data(
+                TensorData::new(values, [count]),
+                &device,
+            )),
+            ElementType::ClassId => {
+                let ids: Vec<i64> = values.into_iter().map(|value| value as i64).collect();
+                let ids = TensorData::new(ids, [count]);
+                Self::from_ids(Tensor::<1, Int>::from_data(ids, &device))
+            }
+        }?;
+        Ok(flat.reshaped(shape.to_vec()))
     }
 
     /// The only element, shape `[1]`, still connected to what it was computed from.

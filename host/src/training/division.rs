@@ -2,19 +2,32 @@
 
 use burn::tensor::Device;
 
-use super::{Configured, Prepared, TrainError, fallback, measurement};
+use super::measurement::{self, Times};
+use super::{Configured, Prepared, TrainError, fallback};
 use crate::event::Replacement;
+use crate::experiment::Experiment;
 use crate::model;
-use crate::plugin::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
+use crate::plugin::{
+    Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme, Recording,
+};
 
 /// Bytes per trained number: the weight, its gradient, and AdamW's two moments, in float32.
 const BYTES_PER_PARAMETER: u32 = 16;
 
-/// A division into modules, and how it came about when the scheme itself failed.
-pub(super) type Division = (Vec<ModuleDepth>, Option<Replacement>);
+/// A division into modules, and how it came about.
+#[derive(Debug)]
+pub(super) struct Division {
+    /// The depths of every module.
+    pub(super) depths: Vec<ModuleDepth>,
+    /// The scheme that failed, when another one answered.
+    pub(super) replaced: Option<Replacement>,
+    /// The calls of the schemes, when they are recorded.
+    pub(super) calls: Vec<Recording>,
+}
 
 /// The depths of every module, as the experiment's partition scheme answers. When the experiment
-/// asks for it, every block is timed on `device` first.
+/// asks for it, every block is timed on `device` first. Also the calls of the scheme, when they are
+/// to be recorded.
 ///
 /// # Errors
 /// When the scheme fails or its answer breaks a rule.
@@ -27,7 +40,6 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, T
     let config = &experiment.partition;
     let phase = &experiment.module;
     let batch = phase.batch / phase.accumulation;
-    let costs = experiment.model.costs(batch);
     let times = if config.measure {
         Some(measurement::measure(
             &experiment.model,
@@ -38,6 +50,40 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, T
     } else {
         None
     };
+    let request = request(experiment, times.as_ref());
+    let mut calls = Vec::new();
+    let mut ask = |partition: &Configured| {
+        let mut scheme = PartitionScheme::new(&partition.plugin, &partition.settings)?;
+        if prepared.record_calls.is_some() {
+            scheme.record_calls();
+        }
+        let depths = scheme.divide(&request);
+        calls.extend(scheme.drain_recordings());
+        depths
+    };
+    let partition = &prepared.partition;
+    let (depths, replaced) = match (ask(partition), partition.fallback.as_deref()) {
+        (Ok(depths), _) => (depths, None),
+        (Err(failed), None) => return Err(refused(failed)),
+        (Err(failed), Some(scheme)) => {
+            let depths = ask(scheme).map_err(refused)?;
+            let role = "partition";
+            let replaced = fallback::replacement(role, role, &failed, scheme, (0, 0));
+            (depths, Some(replaced))
+        }
+    };
+    Ok(Division {
+        depths,
+        replaced,
+        calls,
+    })
+}
+
+/// The question to a partition scheme.
+pub(super) fn request(experiment: &Experiment, times: Option<&Times>) -> PartitionRequest {
+    let config = &experiment.partition;
+    let phase = &experiment.module;
+    let costs = experiment.model.costs(phase.batch / phase.accumulation);
     let cost = |cost: &model::Cost, milliseconds: Option<f64>| Cost {
         name: cost.name.clone(),
         parameters: cost.parameters,
@@ -45,15 +91,15 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, T
         activation_bytes: cost.activation_bytes,
         milliseconds,
     };
-    let request = PartitionRequest {
-        entry: cost(&costs.entry, times.as_ref().map(|times| times.entry)),
+    PartitionRequest {
+        entry: cost(&costs.entry, times.map(|times| times.entry)),
         blocks: costs
             .blocks
             .iter()
             .enumerate()
-            .map(|(index, block)| cost(block, times.as_ref().map(|times| times.blocks[index])))
+            .map(|(index, block)| cost(block, times.map(|times| times.blocks[index])))
             .collect(),
-        exit: cost(&costs.exit, times.as_ref().map(|times| times.exit)),
+        exit: cost(&costs.exit, times.map(|times| times.exit)),
         modules: config.modules as u32,
         devices: config
             .devices
@@ -64,22 +110,5 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, T
             })
             .collect(),
         bytes_per_parameter: BYTES_PER_PARAMETER,
-    };
-    let ask = |scheme: &Configured| {
-        PartitionScheme::new(&scheme.plugin, &scheme.settings)
-            .and_then(|mut scheme| scheme.divide(&request))
-    };
-    match (
-        ask(&prepared.partition),
-        prepared.partition.fallback.as_deref(),
-    ) {
-        (Ok(division), _) => Ok((division, None)),
-        (Err(failed), None) => Err(refused(failed)),
-        (Err(failed), Some(scheme)) => {
-            let division = ask(scheme).map_err(refused)?;
-            let role = "partition";
-            let replacement = fallback::replacement(role, role, &failed, scheme, (0, 0));
-            Ok((division, Some(replacement)))
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong between an experiment and its results.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -65,6 +66,14 @@ pub enum TrainError {
         place: Place,
         /// The reason.
         source: PluginError,
+    },
+    /// A plugin failed in a call that was written down.
+    #[error("{source}; reproduce with: incubate plugin replay {}", crate::spelling::shell_word(&file.to_string_lossy()))]
+    Recorded {
+        /// The failure.
+        source: Box<TrainError>,
+        /// The recording of the call.
+        file: PathBuf,
     },
     /// The loss is not a number any more.
     #[error(

@@ -11,7 +11,7 @@ use crate::event::Replacement;
 use crate::experiment::OnFailure;
 use crate::plugin::{
     Context, Grants, Kind, Limits, LimitsConfig, LossHook, Message, Plugin, PluginError,
-    PluginHost, Schedule, Settings, Statistics,
+    PluginHost, Recording, Schedule, Settings, Spent, Statistics,
 };
 use crate::spelling::nearest;
 
@@ -90,8 +90,14 @@ pub(super) trait Serving: Sized {
     /// What it said since the last call of this function.
     fn drain_messages(&mut self) -> Vec<Message>;
 
-    /// What it has used.
-    fn statistics(&self) -> Statistics;
+    /// What it has used, and for how long.
+    fn used(&self) -> (Statistics, Spent);
+
+    /// Records every call from now on, or no further one.
+    fn record(&mut self, on: bool);
+
+    /// The calls since the last call of this function, when they are recorded.
+    fn drain_recordings(&mut self) -> Vec<Recording>;
 }
 
 macro_rules! serving {
@@ -111,8 +117,20 @@ macro_rules! serving {
                 self.drain_messages()
             }
 
-            fn statistics(&self) -> Statistics {
-                self.statistics()
+            fn used(&self) -> (Statistics, Spent) {
+                (self.statistics(), self.spent())
+            }
+
+            fn record(&mut self, on: bool) {
+                if on {
+                    self.record_calls();
+                } else {
+                    self.stop_recording();
+                }
+            }
+
+            fn drain_recordings(&mut self) -> Vec<Recording> {
+                self.drain_recordings()
             }
         }
     };
@@ -131,8 +149,12 @@ pub(super) struct Standby<'a, T> {
     news: Option<Replacement>,
     /// What a plugin that failed said last.
     last_words: Vec<(&'a str, Message)>,
+    /// Whether calls are recorded.
+    recording: bool,
+    /// The calls of a plugin that failed.
+    last_calls: Vec<Recording>,
     /// What a plugin that failed had used.
-    retired: Option<(&'a str, Statistics)>,
+    retired: Option<(&'a str, Statistics, Spent)>,
 }
 
 impl<'a, T: Serving> Standby<'a, T> {
@@ -157,6 +179,8 @@ impl<'a, T: Serving> Standby<'a, T> {
             context,
             news,
             last_words: Vec::new(),
+            recording: false,
+            last_calls: Vec::new(),
             retired: None,
         })
     }
@@ -188,9 +212,14 @@ impl<'a, T: Serving> Standby<'a, T> {
         let Some(fallback) = self.serving.fallback.as_deref() else {
             return Err(failed);
         };
-        let next = T::start(&fallback.plugin, &fallback.settings, self.context)?;
+        let mut next = T::start(&fallback.plugin, &fallback.settings, self.context)?;
+        if self.recording {
+            next.record(true);
+        }
         let name = self.serving.plugin.description().name.as_str();
-        self.retired = Some((name, self.hook.statistics()));
+        let (statistics, spent) = self.hook.used();
+        self.retired = Some((name, statistics, spent));
+        self.last_calls.extend(self.hook.drain_recordings());
         let words = self.hook.drain_messages();
         self.last_words
             .extend(words.into_iter().map(|word| (name, word)));
@@ -220,11 +249,29 @@ impl<'a, T: Serving> Standby<'a, T> {
         messages
     }
 
-    /// What every plugin that served has used, with its name.
-    pub(super) fn statistics(&self) -> impl Iterator<Item = (&'a str, Statistics)> {
+    /// What every plugin that served has used, with its name and the time that it took.
+    pub(super) fn used(&self) -> impl Iterator<Item = (&'a str, Statistics, Spent)> + use<'a, T> {
         let name = self.serving.plugin.description().name.as_str();
-        self.retired
-            .into_iter()
-            .chain([(name, self.hook.statistics())])
+        let (statistics, spent) = self.hook.used();
+        self.retired.into_iter().chain([(name, statistics, spent)])
+    }
+
+    /// Records every call from now on, and those that started the plugin.
+    pub(super) fn record_calls(&mut self) {
+        self.recording = true;
+        self.hook.record(true);
+    }
+
+    /// Records no further call.
+    pub(super) fn stop_recording(&mut self) {
+        self.recording = false;
+        self.hook.record(false);
+    }
+
+    /// The calls since the last call of this function, when they are recorded.
+    pub(super) fn drain_recordings(&mut self) -> Vec<Recording> {
+        let mut calls = std::mem::take(&mut self.last_calls);
+        calls.extend(self.hook.drain_recordings());
+        calls
     }
 }

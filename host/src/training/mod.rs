@@ -1,6 +1,7 @@
 //! The method: preparing a run, training one phase, assembling, evaluating, and counting.
 
 mod assembly;
+mod bench;
 mod cost;
 mod division;
 mod error;
@@ -15,6 +16,7 @@ mod report;
 mod runner;
 mod weights;
 
+pub use bench::{Bench, BenchCall, BenchError, Native, bench};
 pub use cost::{EqualCompute, PhaseCost};
 pub use error::{Place, TrainError};
 pub use evaluation::{Score, evaluate};

@@ -23,7 +23,11 @@ use crate::plugin::{
     Stepping,
 };
 use crate::random::Seed;
+use crate::run::CallWriter;
 use crate::tensor::{AnyTensor, TensorError};
+
+/// The longest time between two reports of what the plugins cost, when updates are reported.
+const BETWEEN_COSTS: Duration = Duration::from_secs(10);
 
 /// Everything that training of one phase needs.
 #[derive(Debug)]
@@ -76,17 +80,24 @@ struct State<'a> {
     epoch: u32,
     /// Time spent in updates.
     trained_for: Duration,
+    /// Time that the plugins took outside of updates: to start, and to hear of evaluations.
+    besides: Duration,
+    /// When the observer was last told what the plugins cost.
+    cost_told: Instant,
+    /// Where calls of the plugins are recorded, while there is room.
+    calls: Option<CallWriter>,
     observer: &'a mut dyn Observer,
 }
 
 impl PhaseTraining<'_> {
-    /// Trains `network` and evaluates it.
+    /// Trains `network` and evaluates it; calls of the plugins are recorded in `calls`.
     ///
     /// # Errors
     /// When a picture, a plugin, or the loss fails, with the place in the run.
     pub(super) fn train(
         &self,
         network: Network,
+        calls: Option<CallWriter>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
         let start = |source| TrainError::PluginFailed {
@@ -98,6 +109,7 @@ impl PhaseTraining<'_> {
             seed,
             phase: self.phase,
         };
+        let begun = Instant::now();
         let mut state = State {
             optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
             network,
@@ -109,8 +121,16 @@ impl PhaseTraining<'_> {
             update: 0,
             epoch: 0,
             trained_for: Duration::ZERO,
+            besides: Duration::ZERO,
+            cost_told: Instant::now(),
+            calls,
             observer,
         };
+        state.besides = begun.elapsed();
+        if state.calls.is_some() {
+            state.schedule.record_calls();
+            state.loss.record_calls();
+        }
         self.pass_on_messages(&mut state)?;
         let loader = Loader::new(
             self.dataset,
@@ -133,12 +153,13 @@ impl PhaseTraining<'_> {
             }
             self.report(&mut state, begun)?;
             state.trained_for += begun.elapsed();
+            let trained_for = state.trained_for;
+            self.plugin_cost(&mut state, trained_for)?;
             let last = epoch + 1 == self.cost.epochs;
             if last || (epoch as usize + 1).is_multiple_of(self.config.evaluate_every) {
                 score = Some(self.evaluate(&mut state)?);
             }
         }
-        self.plugin_cost(&mut state)?;
         // The last epoch is always evaluated, and there is at least one.
         let score = score.ok_or_else(|| std::io::Error::other("a phase of no epochs"))?;
         Ok(Outcome {
@@ -394,7 +415,11 @@ impl PhaseTraining<'_> {
     /// Reads the waiting numbers, refuses a loss that is not finite, and tells the observer.
     fn report(&self, state: &mut State<'_>, begun: Instant) -> Result<(), TrainError> {
         let measured = state.pending.read();
-        let seconds = (state.trained_for + begun.elapsed()).as_secs_f64();
+        let trained_for = state.trained_for + begun.elapsed();
+        if state.cost_told.elapsed() >= BETWEEN_COSTS {
+            self.plugin_cost(state, trained_for)?;
+        }
+        let seconds = trained_for.as_secs_f64();
         let pictures_per_second = state.update as f64 * self.config.batch as f64 / seconds;
         for Measured {
             epoch,
@@ -440,9 +465,11 @@ impl PhaseTraining<'_> {
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];
         let place = (state.epoch, state.update);
+        let begun = Instant::now();
         let observed = state
             .schedule
             .ask(place, |schedule| schedule.observe(&moment, &metrics));
+        state.besides += begun.elapsed();
         self.pass_on_messages(state)?;
         observed.map_err(|source| self.failed(state, source))?;
         state.observer.observe(&Event::Evaluated {
@@ -454,8 +481,32 @@ impl PhaseTraining<'_> {
         Ok(score)
     }
 
-    /// Hands the plugins' messages to the observer, and says which plugin was replaced.
+    /// Writes recorded calls down until the room for them is used up.
+    fn keep_calls(&self, state: &mut State<'_>) -> Result<(), TrainError> {
+        let Some(writer) = &mut state.calls else {
+            return Ok(());
+        };
+        let mut recordings = state.schedule.drain_recordings();
+        recordings.extend(state.loss.drain_recordings());
+        for recording in &recordings {
+            if !writer.write(recording)? {
+                let event = Event::RecordingStopped {
+                    unit: self.phase.to_string(),
+                    file: writer.path().display().to_string(),
+                    calls: writer.calls(),
+                };
+                state.schedule.stop_recording();
+                state.loss.stop_recording();
+                state.calls = None;
+                return Ok(state.observer.observe(&event)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the plugins' recorded calls and messages on, and says which plugin was replaced.
     fn pass_on_messages(&self, state: &mut State<'_>) -> Result<(), TrainError> {
+        self.keep_calls(state)?;
         let mut messages = state.schedule.drain_messages();
         messages.extend(state.loss.drain_messages());
         let news = [state.schedule.take_news(), state.loss.take_news()];
@@ -486,15 +537,25 @@ impl PhaseTraining<'_> {
         Ok(())
     }
 
-    /// Tells the observer what the loss hook cost.
-    fn plugin_cost(&self, state: &mut State<'_>) -> Result<(), TrainError> {
-        for (plugin, statistics) in state.loss.statistics() {
+    /// Tells the observer what the plugins cost in `trained_for`, the time of all updates.
+    fn plugin_cost(&self, state: &mut State<'_>, trained_for: Duration) -> Result<(), TrainError> {
+        state.cost_told = Instant::now();
+        let seconds = (trained_for + state.besides).as_secs_f64();
+        let schedules = state.schedule.used().map(|used| ("schedule", used));
+        let losses = state.loss.used().map(|used| ("loss", used));
+        for (role, (plugin, statistics, spent)) in schedules.chain(losses) {
             state.observer.observe(&Event::PluginCost {
                 unit: self.phase.to_string(),
+                role: role.to_owned(),
                 plugin: plugin.to_owned(),
                 calls: statistics.calls,
                 operations: statistics.operations,
                 readbacks: statistics.readbacks,
+                fuel: statistics.fuel,
+                guest_seconds: spent.guest.as_secs_f64(),
+                host_seconds: spent.host.as_secs_f64(),
+                seconds,
+                share: spent.total().as_secs_f64() / seconds,
             })?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::cost::{EqualCompute, depths, trained};
-use super::division::divide;
+use super::division::{Division, divide};
 use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::event::Replacement;
@@ -59,7 +59,11 @@ impl Plan {
     /// When the scheme fails.
     pub fn new(prepared: &Prepared, device: &Chosen) -> Result<Self, TrainError> {
         let experiment = prepared.experiment();
-        let (division, replaced) = divide(prepared, &device.device)?;
+        let Division {
+            depths: division,
+            replaced,
+            ..
+        } = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
         let compute = EqualCompute {
             architecture: &experiment.model,

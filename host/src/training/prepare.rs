@@ -37,6 +37,8 @@ pub struct Prepared {
     pub resolved: Resolved,
     /// The partition scheme.
     pub partition: Configured,
+    /// Bytes of recorded calls of plugins that each unit keeps, when they are to be recorded.
+    pub record_calls: Option<u64>,
     /// The plugins of each phase, by [`Phase::kind`].
     phases: BTreeMap<&'static str, PhasePlugins>,
 }
@@ -143,6 +145,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
     Ok(Prepared {
         resolved,
         partition,
+        record_calls: None,
         phases,
     })
 }

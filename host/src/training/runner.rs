@@ -9,7 +9,7 @@ use toml::Table;
 
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
-use super::division::divide;
+use super::division::{Division, divide};
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
 use super::phase::PhaseTraining;
@@ -96,7 +96,11 @@ impl Runner {
                 }
                 (folder, record.division, record.fallbacks)
             } else {
-                let (division, replaced) = divide(&prepared, &device.device)?;
+                let Division {
+                    depths: division,
+                    replaced,
+                    calls,
+                } = divide(&prepared, &device.device)?;
                 weights::check_grants(&prepared, &division)?;
                 let record = RunRecord {
                     format: FORMAT,
@@ -108,6 +112,12 @@ impl Runner {
                     fallbacks: replaced.into_iter().collect(),
                 };
                 let folder = RunFolder::create(path, &toml, &record)?;
+                if let Some(bytes) = prepared.record_calls {
+                    let mut writer = folder.call_writer(None, bytes)?;
+                    for call in &calls {
+                        writer.write(call)?;
+                    }
+                }
                 (folder, record.division, record.fallbacks)
             };
         Ok(Self {
@@ -231,8 +241,11 @@ impl Runner {
             next: observer,
         };
         let begun = Instant::now();
+        self.folder.forget_failure(unit)?;
         let (weights, mut result) = match unit {
-            Unit::Train(phase) => self.train(phase, &mut both)?,
+            Unit::Train(phase) => self
+                .train(phase, &mut both)
+                .map_err(|error| self.leave_failure(unit, error))?,
             Unit::Assemble => self.assemble(&mut both)?,
         };
         result.seconds = begun.elapsed().as_secs_f64();
@@ -244,6 +257,24 @@ impl Runner {
             seconds: result.seconds,
         })?;
         Ok(())
+    }
+
+    /// Writes the call of a plugin down that ended a unit, so that it can be made again. A call that
+    /// cannot be written leaves the error as it was, which matters more.
+    fn leave_failure(&self, unit: Unit, error: TrainError) -> TrainError {
+        let TrainError::PluginFailed { source, .. } = &error else {
+            return error;
+        };
+        let file = source
+            .recording()
+            .and_then(|recording| self.folder.write_failure(unit, &recording).ok()?);
+        match file {
+            Some(file) => TrainError::Recorded {
+                source: Box::new(error),
+                file,
+            },
+            None => error,
+        }
     }
 
     /// Trains one phase.
@@ -281,7 +312,12 @@ impl Runner {
                 1
             },
         };
-        let outcome = training.train(built.network, observer)?;
+        let calls = self
+            .prepared
+            .record_calls
+            .map(|bytes| self.folder.call_writer(Some(Unit::Train(phase)), bytes))
+            .transpose()?;
+        let outcome = training.train(built.network, calls, observer)?;
         let network = outcome.network;
         let result = UnitResult {
             epochs: cost.epochs,

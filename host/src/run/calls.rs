@@ -1,0 +1,135 @@
+//! Recorded calls of plugins in the run folder: every call when that was asked for, and the one that
+//! failed always.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::folder::create_folder;
+use super::{RunError, RunFolder, Unit};
+use crate::plugin::{RECORDING_BYTES_MAX, Recording};
+
+/// The file with every recorded call.
+const CALLS: &str = "calls.jsonl";
+/// The file with the call that failed.
+const FAILURE: &str = "failure.json";
+
+/// Writes recorded calls until a number of bytes is reached.
+#[derive(Debug)]
+pub struct CallWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// Bytes that may still be written.
+    left: u64,
+    calls: u64,
+}
+
+impl CallWriter {
+    /// Begins a file anew.
+    fn create(path: PathBuf, bytes_max: u64) -> Result<Self, RunError> {
+        if let Some(parent) = path.parent() {
+            create_folder(parent)?;
+        }
+        let file = File::create(&path).map_err(|source| RunError::File {
+            action: "create",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            path,
+            file: BufWriter::new(file),
+            left: bytes_max,
+            calls: 0,
+        })
+    }
+
+    /// Writes one call, unless there is no room for it: then `false`, and nothing should follow.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&mut self, recording: &Recording) -> Result<bool, RunError> {
+        let failed = |source| RunError::File {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        };
+        let mut line =
+            serde_json::to_vec(recording).map_err(|error| failed(std::io::Error::from(error)))?;
+        line.push(b'\n');
+        let bytes = line.len() as u64;
+        if bytes > self.left || bytes > RECORDING_BYTES_MAX {
+            return Ok(false);
+        }
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.flush())
+            .map_err(failed)?;
+        self.left -= bytes;
+        self.calls += 1;
+        Ok(true)
+    }
+
+    /// Where the calls are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many there are.
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+}
+
+impl RunFolder {
+    /// Begins the file with the calls of a unit anew; of the whole run without one.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn call_writer(&self, unit: Option<Unit>, bytes_max: u64) -> Result<CallWriter, RunError> {
+        let path = match unit {
+            Some(unit) => self.unit_file(unit, CALLS),
+            None => self.path().join(CALLS),
+        };
+        CallWriter::create(path, bytes_max)
+    }
+
+    /// Writes the call that failed, and says where; nothing when it is too large to be read again.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_failure(
+        &self,
+        unit: Unit,
+        recording: &Recording,
+    ) -> Result<Option<PathBuf>, RunError> {
+        let name = PathBuf::from("units").join(unit.to_string()).join(FAILURE);
+        let path = self.path().join(&name);
+        let mut line = serde_json::to_vec(recording).map_err(|error| RunError::File {
+            action: "write",
+            path: path.clone(),
+            source: error.into(),
+        })?;
+        line.push(b'\n');
+        if line.len() as u64 > RECORDING_BYTES_MAX {
+            return Ok(None);
+        }
+        self.write(&name, &line)?;
+        Ok(Some(path))
+    }
+
+    /// Forgets the call that failed when the unit was tried before.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn forget_failure(&self, unit: Unit) -> Result<(), RunError> {
+        let path = self.unit_file(unit, FAILURE);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RunError::File {
+                action: "remove",
+                path,
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
