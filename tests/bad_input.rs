@@ -152,7 +152,7 @@ fn plugins_that_do_not_fit_are_refused_before_anything_runs() {
     refused("loss.plugin=./no/such.wasm".into(), &["no/such.wasm"]);
     refused(
         format!("loss.plugin={}", faulty("faulty-next-contract")),
-        &["0.2.0", "0.1.0"],
+        &["0.2.0", "0.1.1"],
     );
     refused(
         format!("schedule.plugin={}", faulty("faulty-ungranted")),
@@ -160,7 +160,7 @@ fn plugins_that_do_not_fit_are_refused_before_anything_runs() {
     );
     refused(
         format!("loss.plugin={}", faulty("faulty-read-back")),
-        &["grants = [\"read-back\"]"],
+        &["`[loss.grants]`", "read-back = \"why"],
     );
     let text = folder.path().join("text.wasm");
     fs::write(&text, "not wasm").unwrap();

@@ -11,6 +11,7 @@ use wit_component::{DecodedWasm, decode};
 const PARTITION: (&str, &[&str]) = ("partition", &["types", "log", "metrics"]);
 const SCHEDULE: (&str, &[&str]) = ("schedule", &["types", "log", "metrics", "random"]);
 const LOSS: (&str, &[&str]) = ("loss", &["types", "log", "metrics", "random", "tensors"]);
+const PENALTY: (&str, &[&str]) = ("loss", &["types", "log", "metrics", "tensors", "weights"]);
 const READING_LOSS: (&str, &[&str]) = (
     "loss",
     &["types", "log", "metrics", "random", "tensors", "readback"],
@@ -27,9 +28,13 @@ const EXPECTED: &[(&str, (&str, &[&str]))] = &[
     ("faulty-partition", PARTITION),
     ("faulty-read-back", READING_LOSS),
     ("faulty-schedule", SCHEDULE),
+    ("hostile-loss", LOSS),
+    ("hostile-partition", PARTITION),
+    ("hostile-schedule", SCHEDULE),
     ("imitation", LOSS),
     ("step", SCHEDULE),
     ("uniform", PARTITION),
+    ("weight-penalty", PENALTY),
 ];
 
 /// Components that break the contract on purpose.
@@ -98,7 +103,13 @@ fn components_export_one_kind_and_import_only_what_it_grants() {
     let manifest = manifest();
     for (name, (kind, granted)) in EXPECTED {
         let (imports, exports) = interfaces(find(&manifest, name));
-        let full = |interface: &str| format!("incubate:plugin/{interface}@0.1.0");
+        // Components for different versions of one series stand beside each other.
+        let version = exports
+            .iter()
+            .find_map(|export| export.strip_prefix("incubate:plugin/description@"))
+            .unwrap_or_else(|| panic!("{name} does not describe itself"))
+            .to_owned();
+        let full = |interface: &str| format!("incubate:plugin/{interface}@{version}");
         let expected = BTreeSet::from([full("description"), full(kind)]);
         assert_eq!(exports, expected, "{name}");
         let granted: BTreeSet<String> = granted.iter().map(|interface| full(interface)).collect();
@@ -112,17 +123,24 @@ fn components_export_one_kind_and_import_only_what_it_grants() {
 }
 
 #[test]
-fn only_the_reading_loss_imports_read_back() {
-    let readers: Vec<String> = manifest()
-        .components
-        .into_iter()
-        .filter(|component| {
-            let (imports, _) = interfaces(component);
-            imports.contains("incubate:plugin/readback@0.1.0")
-        })
-        .map(|component| component.name)
-        .collect();
-    assert_eq!(readers, ["faulty-read-back"]);
+fn what_needs_a_grant_is_imported_only_by_the_plugins_that_test_it() {
+    for (interface, expected) in [
+        ("readback", ["faulty-read-back"]),
+        ("random", ["imitation"]),
+        ("weights", ["weight-penalty"]),
+    ] {
+        let importers: Vec<String> = manifest()
+            .components
+            .into_iter()
+            .filter(|component| {
+                let (imports, _) = interfaces(component);
+                let prefix = format!("incubate:plugin/{interface}@");
+                imports.iter().any(|import| import.starts_with(&prefix))
+            })
+            .map(|component| component.name)
+            .collect();
+        assert_eq!(importers, expected, "{interface}");
+    }
 }
 
 #[test]

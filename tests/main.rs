@@ -5,9 +5,11 @@ mod bad_input;
 mod bench_plugin;
 mod builder;
 mod command;
+mod contracts;
 mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod grants;
 mod parity;
 mod parity_plugins;
 mod plugin;

@@ -165,6 +165,7 @@ fn loss(logits: &str, smoothing: f64, soft: bool) -> f64 {
         soft_targets,
         network_features: Vec::new(),
         meta_features: Vec::new(),
+        weights: Vec::new(),
     };
     let loss = hook.compute(&step, inputs).unwrap();
     f64::from(loss.read().unwrap()[0])

@@ -355,7 +355,8 @@ fn a_loss_hook_sees_the_features_that_it_asks_for() {
     let train = |name: &str, weight: &str| {
         let run = folder.path().join(name);
         for unit in ["meta", "module.0", "module.1"] {
-            tiny_with(&run, &[&plugin, weight], &["--unit", unit]).succeeded();
+            let noise = "module.loss.grants.random=records a draw";
+            tiny_with(&run, &[&plugin, weight, noise], &["--unit", unit]).succeeded();
         }
         run
     };

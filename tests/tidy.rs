@@ -4,7 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that may contain `unsafe`.
-const UNSAFE_FILES: [&str; 1] = ["host/src/allocator.rs"];
+const UNSAFE_FILES: [&str; 3] = [
+    "host/src/allocator.rs",
+    "host/src/plugin/cache.rs",
+    "plugins/hostile/loss/src/forged.rs",
+];
 
 /// Source files are shorter than this.
 const MOST_LINES: usize = 600;
@@ -42,9 +46,13 @@ const RULES: [Rule; 7] = [
         ],
     },
     Rule {
-        says: "only the run folder writes files (and the builder, which writes plugins)",
+        says: "only the run folder writes files (the builder plugins, the cache compiled code)",
         within: &["host/src/"],
-        except: &["host/src/run/", "host/src/builder/"],
+        except: &[
+            "host/src/run/",
+            "host/src/builder/",
+            "host/src/plugin/cache.rs",
+        ],
         everything: false,
         words: &[
             "File::create",

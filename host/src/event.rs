@@ -1,7 +1,48 @@
 //! What happens during a run, as data: the record, the progress display, and the output for
 //! programs are three readers of the same events.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+/// A plugin that failed, and the built-in one that went on in its place until the unit ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The unit; `partition` for the division into modules.
+    pub unit: String,
+    /// `partition`, `schedule`, or `loss`.
+    pub role: String,
+    /// The plugin that failed, with version and file.
+    pub plugin: String,
+    /// The built-in plugin that went on.
+    pub fallback: String,
+    /// The call that failed, answered by the fallback; `start` when there was none.
+    pub hook: String,
+    /// Why it failed.
+    pub reason: String,
+    /// The epoch, from 0.
+    pub epoch: u32,
+    /// The update, from 0.
+    pub update: u64,
+}
+
+impl fmt::Display for Replacement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            plugin,
+            fallback,
+            hook,
+            reason,
+            epoch,
+            update,
+            ..
+        } = self;
+        write!(
+            formatter,
+            "{plugin} failed in `{hook}` at epoch {epoch}, update {update}, and built-in `{fallback}` goes on in its place: {reason}"
+        )
+    }
+}
 
 /// One thing that happened. Losses are means over pictures, accuracies lie between 0 and 1,
 /// times are seconds.
@@ -81,6 +122,8 @@ pub enum Event {
         /// The plugin's words.
         message: String,
     },
+    /// A plugin failed, and another went on in its place.
+    PluginReplaced(Replacement),
     /// A plugin recorded a number.
     PluginMetric {
         /// The unit.
@@ -117,6 +160,16 @@ pub enum Event {
         seconds: f64,
         /// The plugin's share of those.
         share: f64,
+    },
+    /// The call in which a plugin failed was written down; a run that ends with it says so in its
+    /// error.
+    FailureRecorded {
+        /// The unit.
+        unit: String,
+        /// The file.
+        file: String,
+        /// What to type to make the call again.
+        command: String,
     },
     /// The room for recorded calls is used up.
     RecordingStopped {

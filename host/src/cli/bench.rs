@@ -91,9 +91,7 @@ pub(super) fn bench(reference: &str, assignments: &[String], as_json: bool) -> R
 /// Parameters as they are given on the command line, without checks.
 fn parameters(assignments: &[String]) -> Result<BTreeMap<String, SettingValue>, ExperimentError> {
     let mut layers = Layers::default();
-    for assignment in assignments {
-        layers.set(assignment)?;
-    }
+    layers.set(assignments)?;
     let value = |(key, value): (&String, &toml::Value)| {
         let value = SettingValue::try_from(value.clone());
         let value = value.map_err(|error| ExperimentError::Value {

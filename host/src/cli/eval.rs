@@ -35,6 +35,9 @@ pub(super) fn eval(options: &EvalOptions) -> Result<()> {
     if units.is_empty() {
         bail!("no unit of `{}` is finished", options.run.display());
     }
+    for replacement in runner.report()?.fallbacks {
+        super::warn(&format!("{}: {replacement}", replacement.unit));
+    }
     let mut rows = Vec::new();
     for unit in units {
         let score = runner.evaluate(unit)?;

@@ -38,7 +38,9 @@ pub(super) fn code(error: &Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return match error {
-            TrainError::PluginRefused { .. } => Some(PLUGIN_REFUSED),
+            TrainError::PluginRefused { .. } | TrainError::NoFallback { .. } => {
+                Some(PLUGIN_REFUSED)
+            }
             TrainError::PluginFailed { source, .. } if source.is_limit() => Some(PLUGIN_LIMIT),
             TrainError::PluginFailed { .. }
             | TrainError::NotConnected { .. }

@@ -89,6 +89,13 @@ fn print(line: &str) -> Result<()> {
     Ok(writeln!(anstream::stdout().lock(), "{line}")?)
 }
 
+/// Writes something that a person should know to standard error.
+fn warn(text: &str) {
+    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    // Standard error may be closed; the command goes on.
+    let _ = writeln!(anstream::stderr().lock(), "{style}warning{style:#}: {text}");
+}
+
 /// Writes a value as one line of JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&serde_json::to_string(value)?)

@@ -20,6 +20,9 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     let prepared = prepare(resolved, &plugin_host()?)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let plan = Plan::new(&prepared, &device)?;
+    if let Some(replacement) = &plan.replaced {
+        super::warn(&replacement.to_string());
+    }
     let (method, baseline) = plan.totals();
     if options.json {
         let settings: Vec<_> = settings
@@ -34,6 +37,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
             "baseline_macs": baseline,
             "device": device.name,
             "settings": settings,
+            "notes": prepared.notes(),
         }));
     }
     let rows: Vec<Vec<String>> = plan
@@ -81,6 +85,9 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         short(method)
     ))?;
     print(&format!("device: {} ({})", device.name, device.reason))?;
+    for note in prepared.notes() {
+        print(&format!("note: {note}"))?;
+    }
     print("")?;
     let rows: Vec<Vec<String>> = settings
         .into_iter()

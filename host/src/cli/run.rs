@@ -62,7 +62,11 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
 
 /// The plugin host with its cache of compiled plugins, which needs a home folder.
 pub(super) fn plugin_host() -> Result<PluginHost> {
-    Ok(PluginHost::new(cache_folder().as_deref())?)
+    let host = PluginHost::new(cache_folder().as_deref())?;
+    if let Some(problem) = host.cache_problem() {
+        super::warn(&format!("compiled plugins are not kept: {problem}"));
+    }
+    Ok(host)
 }
 
 /// Where compiled plugins are kept.
@@ -83,8 +87,9 @@ fn show(report: &Report, out: &Path) -> Result<()> {
         .rows
         .iter()
         .map(|row| {
+            let replaced = report.fallbacks.iter().any(|one| one.unit == row.unit);
             vec![
-                row.title.clone(),
+                format!("{}{}", row.title, if replaced { " *" } else { "" }),
                 percent(row.accuracy),
                 format!("{:.4}", row.loss),
                 thousands(row.parameters),
@@ -124,6 +129,9 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     print(
         "Accuracy and loss: cross-entropy over the validation pictures. In a hybrid, [n] is the trained module's depth.",
     )?;
+    for replacement in &report.fallbacks {
+        print(&format!("* {}: {replacement}", replacement.unit))?;
+    }
     if let Some(verdict) = verdict(report) {
         print(&verdict)?;
     }
@@ -146,7 +154,17 @@ fn verdict(report: &Report) -> Option<String> {
         };
         format!("{ahead} is {:.1} points ahead of {behind}", points.abs())
     };
+    let caveat = match report.fallbacks.len() {
+        0 => String::new(),
+        1 => {
+            " One plugin failed and was replaced (*): this is not the experiment as it is written."
+                .to_owned()
+        }
+        count => format!(
+            " Plugins failed and were replaced {count} times (*): this is not the experiment as it is written."
+        ),
+    };
     Some(format!(
-        "{who}; incubation spent {ratio:.2} times the compute of end-to-end training."
+        "{who}; incubation spent {ratio:.2} times the compute of end-to-end training.{caveat}"
     ))
 }

@@ -51,38 +51,58 @@ impl Layers {
 
     /// Puts `table` above what is there.
     pub fn apply(&mut self, table: &Table, source: &Source) {
+        for key in begun_anew(&self.table, table) {
+            for own in OWN {
+                self.forget(&format!("{key}.{own}"));
+            }
+            self.begin_phases_anew(&key);
+        }
         merge(&mut self.table, table);
         for key in leaves(table) {
             self.sources.insert(key, source.clone());
         }
     }
 
-    /// Puts one `key=value` above what is there; the value is TOML, or else a text.
+    /// Puts these `key=value` above what is there, as one layer, so that their order matters only
+    /// for equal keys; a value is TOML, or else a text.
     ///
     /// # Errors
     /// When there is no `=` or the key is empty.
-    pub fn set(&mut self, assignment: &str) -> Result<(), ExperimentError> {
-        let malformed = || ExperimentError::Assignment {
-            assignment: assignment.to_owned(),
-        };
-        let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
-        let key = key.trim();
-        if key.split('.').any(str::is_empty) {
-            return Err(malformed());
+    pub fn set(&mut self, assignments: &[String]) -> Result<(), ExperimentError> {
+        let mut layer = Table::new();
+        for assignment in assignments {
+            lay(&mut layer, &assigned(assignment)?, false);
         }
-        let text = text.trim();
-        let value = format!("value = {text}")
-            .parse::<Table>()
-            .ok()
-            .and_then(|mut table| table.remove("value"))
-            .unwrap_or_else(|| Value::String(text.to_owned()));
-        let nested = key.rsplit('.').fold(value, |value, part| {
-            Value::Table(Table::from_iter([(part.to_owned(), value)]))
-        });
-        if let Value::Table(table) = nested {
-            self.apply(&table, &Source::CommandLine);
-        }
+        self.apply(&layer, &Source::CommandLine);
         Ok(())
+    }
+
+    /// Drops what phases say about a shared plugin that they do not name: it was meant for the plugin
+    /// that another one now replaces.
+    fn begin_phases_anew(&mut self, shared: &str) {
+        let mut dropped = Vec::new();
+        for (phase, table) in &mut self.table {
+            let Some(Value::Table(plugin)) = table.get_mut(shared) else {
+                continue;
+            };
+            if plugin.contains_key("plugin") {
+                continue;
+            }
+            for own in OWN {
+                plugin.remove(own);
+                dropped.push(format!("{phase}.{shared}.{own}"));
+            }
+        }
+        for key in dropped {
+            self.forget(&key);
+        }
+    }
+
+    /// Drops the sources of everything below a key.
+    fn forget(&mut self, key: &str) {
+        for leaf in self.keys_under(key) {
+            self.sources.remove(&leaf);
+        }
     }
 
     /// Records where a leaf came from that no layer wrote.
@@ -119,28 +139,81 @@ impl Layers {
     }
 }
 
-/// Merges `above` into `below`. A table that names another `plugin` or another `preset` starts
-/// anew, because parameters belong to the plugin that declares them.
+/// The tables that belong to the plugin that stands beside them.
+const OWN: [&str; 3] = ["parameters", "grants", "limits"];
+
+/// One `key=value` as a table.
+fn assigned(assignment: &str) -> Result<Table, ExperimentError> {
+    let malformed = || ExperimentError::Assignment {
+        assignment: assignment.to_owned(),
+    };
+    let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
+    let key = key.trim();
+    if key.split('.').any(str::is_empty) {
+        return Err(malformed());
+    }
+    let text = text.trim();
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()));
+    let nested = key.rsplit('.').fold(value, |value, part| {
+        Value::Table(Table::from_iter([(part.to_owned(), value)]))
+    });
+    match nested {
+        Value::Table(table) => Ok(table),
+        _ => Err(malformed()),
+    }
+}
+
+/// Merges `above` into `below`. A table that names a `plugin` which the one below does not name starts
+/// anew: parameters belong to the plugin that declares them, and what one plugin is allowed must never
+/// reach another.
 pub(super) fn merge(below: &mut Table, above: &Table) {
+    lay(below, above, true);
+}
+
+/// Merges, with or without the rule about plugins.
+fn lay(below: &mut Table, above: &Table, plugins_begin_anew: bool) {
     for (key, value) in above {
         match (below.get_mut(key), value) {
             (Some(Value::Table(old)), Value::Table(new)) => {
-                let other_plugin = old
-                    .get("plugin")
-                    .zip(new.get("plugin"))
-                    .is_some_and(|(old, new)| old != new);
-                if other_plugin {
+                if plugins_begin_anew && names_another(old, new) {
                     old.insert("parameters".to_owned(), Value::Table(Table::new()));
-                    old.insert("grants".to_owned(), Value::Array(Vec::new()));
+                    old.insert("grants".to_owned(), Value::Table(Table::new()));
                     old.remove("limits");
+                    old.remove("on_failure");
                 }
-                merge(old, new);
+                lay(old, new, plugins_begin_anew);
             }
             _ => {
                 below.insert(key.clone(), value.clone());
             }
         }
     }
+}
+
+/// Whether the table `above` names a plugin, and `below` another one or none.
+fn names_another(below: &Table, above: &Table) -> bool {
+    above
+        .get("plugin")
+        .is_some_and(|plugin| below.get("plugin") != Some(plugin))
+}
+
+/// The dotted keys of the tables in `below` that start anew when `above` is merged into it.
+fn begun_anew(below: &Table, above: &Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in above {
+        if let (Some(Value::Table(old)), Value::Table(new)) = (below.get(key), value) {
+            if names_another(old, new) {
+                keys.push(key.clone());
+            }
+            let within = begun_anew(old, new).into_iter();
+            keys.extend(within.map(|rest| format!("{key}.{rest}")));
+        }
+    }
+    keys
 }
 
 /// The dotted keys of everything in `table` that is not itself a table.
@@ -174,7 +247,7 @@ mod tests {
         let mut layers = Layers::default();
         layers.apply(&table("[a]\nx = 1\ny = 2"), &Source::Default);
         layers.apply(&table("[a]\ny = 3"), &Source::Experiment("f.toml".into()));
-        layers.set("a.x=7").expect("an assignment");
+        layers.set(&["a.x=7".to_owned()]).expect("an assignment");
         assert_eq!(layers.table(), &table("[a]\nx = 7\ny = 3"));
         assert_eq!(layers.source(&["a.x".into()]), Source::CommandLine);
         assert_eq!(
@@ -183,25 +256,71 @@ mod tests {
         );
     }
 
+    /// The table of a plugin with everything that belongs to it.
+    const TRUSTED: &str = "plugin = \"a\"\nparameters = { x = 1 }\ngrants = { random = \"noise\" }\nlimits = { fuel = 5 }";
+
     #[test]
-    fn another_plugin_does_not_inherit_parameters() {
-        let mut below = table("[loss]\nplugin = \"a\"\n[loss.parameters]\nx = 1");
-        merge(&mut below, &table("[loss]\nplugin = \"b\""));
-        assert_eq!(
-            below,
-            table("[loss]\nplugin = \"b\"\ngrants = []\n[loss.parameters]")
+    fn another_plugin_inherits_nothing() {
+        let other = "[loss]\nplugin = \"b\"\n[loss.parameters]\n[loss.grants]\n";
+        // Whether or not the table below names a plugin, and so may mean one that is inherited.
+        for line in [TRUSTED, &TRUSTED.replace("plugin = \"a\"\n", "")] {
+            let mut below = table(&format!("[loss]\n{line}"));
+            merge(&mut below, &table("[loss]\nplugin = \"b\""));
+            assert_eq!(below, table(other));
+        }
+        let mut below = table(&format!("[loss]\n{TRUSTED}"));
+        merge(
+            &mut below,
+            &table("[loss]\nplugin = \"a\"\ngrants = { random = false }"),
         );
+        let same = TRUSTED.replace("\"noise\"", "false");
+        assert_eq!(below, table(&format!("[loss]\n{same}")));
+    }
+
+    #[test]
+    fn a_phase_does_not_pass_on_what_was_meant_for_a_plugin_that_was_replaced() {
+        let file = format!(
+            "[loss]\nplugin = \"a\"\n[module.loss.grants]\nrandom = \"noise\"\n[meta.loss]\n{TRUSTED}"
+        );
+        let mut layers = Layers::default();
+        layers.apply(&table(&file), &Source::Experiment("f.toml".into()));
+        layers
+            .set(&["loss.plugin=b".to_owned()])
+            .expect("an assignment");
+        let expected = format!(
+            "[loss]\nplugin = \"b\"\n[loss.parameters]\n[loss.grants]\n[module.loss]\n[meta.loss]\n{TRUSTED}"
+        );
+        assert_eq!(layers.table(), &table(&expected));
+        assert!(!layers.knows("module.loss.grants.random"));
+        assert!(layers.knows("meta.loss.grants.random"));
+    }
+
+    #[test]
+    fn the_order_of_assignments_does_not_matter() {
+        let file = table(&format!("[loss]\n{TRUSTED}"));
+        let set = |assignments: [&str; 2]| {
+            let mut layers = Layers::default();
+            layers.apply(&file, &Source::Experiment("f.toml".into()));
+            let assignments = assignments.map(ToOwned::to_owned);
+            layers.set(&assignments).expect("assignments");
+            layers.table().clone()
+        };
+        let given = ["loss.plugin=b", "loss.grants.random=noise"];
+        let expected = "[loss]\nplugin = \"b\"\nparameters = {}\ngrants = { random = \"noise\" }";
+        assert_eq!(set(given), table(expected));
+        assert_eq!(set([given[1], given[0]]), table(expected));
     }
 
     #[test]
     fn an_assignment_is_toml_or_a_text() {
         let mut layers = Layers::default();
-        layers.set("a.rate = 1e-3").expect("a number");
-        layers.set("a.plugin=./my.wasm").expect("a text");
-        layers.set("a.list=[1, 2]").expect("a list");
+        let given = ["a.rate = 1e-3", "a.plugin=./my.wasm", "a.list=[1, 2]"];
+        layers
+            .set(&given.map(ToOwned::to_owned))
+            .expect("a number, a text, and a list");
         let expected = table("[a]\nrate = 1e-3\nplugin = \"./my.wasm\"\nlist = [1, 2]");
         assert_eq!(layers.table(), &expected);
-        assert!(layers.set("no-value").is_err());
-        assert!(layers.set("=3").is_err());
+        assert!(layers.set(&["no-value".to_owned()]).is_err());
+        assert!(layers.set(&["=3".to_owned()]).is_err());
     }
 }

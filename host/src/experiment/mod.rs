@@ -2,11 +2,13 @@
 
 mod check;
 mod error;
+mod failure;
 mod layers;
 mod resolve;
 mod schema;
 
 pub use error::ExperimentError;
+pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
 pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};

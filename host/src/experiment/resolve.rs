@@ -94,11 +94,30 @@ impl Resolved {
                 .split('.')
                 .try_fold(&Value::Table(table.clone()), |value, part| value.get(part))
                 .map_or_else(String::new, ToString::to_string);
-            let source = self.layers.source(&inherited(&key));
+            let mut keys = inherited(&key);
+            if names_its_own_plugin(self.layers.table(), &key) {
+                keys.truncate(1);
+            }
+            let source = self.layers.source(&keys);
             settings.push(Setting { key, value, source });
         }
         settings
     }
+}
+
+/// Whether `key` belongs to a plugin that a phase names in place of the shared one, of which it
+/// then inherits nothing.
+fn names_its_own_plugin(table: &Table, key: &str) -> bool {
+    let mut parts = key.split('.');
+    let (Some(phase), Some(shared)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    let plugin = |table: Option<&Value>| table.and_then(|table| table.get("plugin")).cloned();
+    let own = plugin(table.get(phase).and_then(|phase| phase.get(shared)));
+    PHASES.contains(&phase)
+        && SHARED.contains(&shared)
+        && own.is_some()
+        && own != plugin(table.get(shared))
 }
 
 /// The keys that can have set `key`, nearest first.
@@ -133,9 +152,7 @@ pub fn load(reference: Option<&str>, assignments: &[String]) -> Result<Resolved,
         &Source::Default,
     );
     layers.apply(&table, &source);
-    for assignment in assignments {
-        layers.set(assignment)?;
-    }
+    layers.set(assignments)?;
     resolve(layers)
 }
 
@@ -383,10 +400,17 @@ fn explain(section: &str, error: &toml::de::Error, layers: &Layers) -> Experimen
         let known: Vec<String> = quoted.collect();
         return unknown(&key, &within, &known, layers);
     }
-    let source = layers.source(&inherited(&within));
+    // The key as a person wrote it, which can be the one that every phase inherits.
+    let mut keys = inherited(&within);
+    let place = keys
+        .iter()
+        .find(|key| layers.knows(key) || !layers.keys_under(key).is_empty())
+        .cloned()
+        .unwrap_or(within);
+    keys.extend(layers.keys_under(&place));
     ExperimentError::Value {
-        reason: format!("`{within}`: {message}"),
-        source_name: source.to_string(),
+        reason: format!("`{place}`: {message}"),
+        source_name: layers.source(&keys).to_string(),
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::OnFailure;
 use crate::data::{Augmentation, DataConfig};
 use crate::model::Architecture;
 use crate::phase::Phase;
-use crate::plugin::{Limits, SettingValue};
+use crate::plugin::{Grants, LimitsConfig, SettingValue};
 
 /// A whole experiment; every value is in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,19 +53,23 @@ impl Experiment {
 pub struct PartitionConfig {
     /// A built-in plugin by name, or a path.
     pub plugin: String,
-    /// What the plugin may import beyond the common interfaces.
-    pub grants: Vec<String>,
     /// K, the number of modules.
     pub modules: usize,
     /// Whether every block is timed on the device before the scheme is asked.
     pub measure: bool,
     /// Empty, or one entry for every module.
     pub devices: Vec<DeviceConfig>,
+    /// What the plugin may do beyond what every partition scheme may, and why.
+    #[serde(default)]
+    pub grants: Grants,
     /// The plugin's own parameters.
     pub parameters: BTreeMap<String, SettingValue>,
     /// How much the plugin may use; what is left out has the default.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: LimitsConfig,
+    /// What happens when the plugin fails while a run is going on.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 /// A device that trains one module.
@@ -90,13 +95,17 @@ fn one() -> f64 {
 pub struct PluginConfig {
     /// A built-in plugin by name, or a path.
     pub plugin: String,
-    /// What the plugin may import beyond the common interfaces.
-    pub grants: Vec<String>,
+    /// What the plugin may do beyond what every plugin of its kind may, and why.
+    #[serde(default)]
+    pub grants: Grants,
     /// The plugin's own parameters.
     pub parameters: BTreeMap<String, SettingValue>,
     /// How much the plugin may use; what is left out has the default.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: LimitsConfig,
+    /// What happens when the plugin fails while a run is going on.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 /// The settings of one phase of training.

@@ -158,6 +158,16 @@ impl Architecture {
         }
     }
 
+    /// The stage-local names of the parameters of each stage of a network with these depths, in the
+    /// order of the weight file.
+    pub fn parameter_names(&self, depths: &[usize]) -> Vec<Vec<String>> {
+        (0..depths.len())
+            .map(|index| match self {
+                Self::Vit(config) => config.parameter_names(depths, index),
+            })
+            .collect()
+    }
+
     /// A network with `depths[i]` blocks in stage `i`, all of it trainable, with random weights.
     ///
     /// Every parameter's draw depends on the seed, the phase and the parameter's name alone. The

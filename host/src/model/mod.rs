@@ -10,6 +10,7 @@ mod initial;
 mod layers;
 pub mod network;
 pub mod parameters;
+mod trained;
 pub mod vit;
 pub mod weights;
 
@@ -17,6 +18,7 @@ pub use architecture::{Architecture, ModelError};
 pub use cost::{Cost, Costs, Trained, TrainingMacs};
 pub use drop_path::DropPath;
 pub use network::{Activation, Forward, Network, Stage};
+pub use trained::trained_weights;
 pub use vit::{VitConfig, VitStage};
 pub use weights::{
     WeightsError, load_network, load_stage, metadata_of, network_to_safetensors,

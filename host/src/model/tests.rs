@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
+use safetensors::SafeTensors;
 
 use super::parameters::parameters;
 use super::*;
@@ -83,6 +84,47 @@ fn stages_own_what_the_method_says() {
     assert_eq!(network(&[1, 2, 1]).depths(), [1, 2, 1]);
     // One stage owns all of it.
     assert_eq!(outside(&network(&[2]).into_stages()[0]).len(), 8);
+}
+
+#[test]
+fn names_are_known_before_there_is_a_network() {
+    for qkv_bias in [true, false] {
+        let architecture = Architecture::Vit(VitConfig {
+            qkv_bias,
+            ..config()
+        });
+        for depths in [&[3][..], &[1, 2, 1]] {
+            let network = architecture
+                .network(depths, SEED, Phase::Meta, &Device::flex())
+                .unwrap();
+            let found: Vec<Vec<String>> = network.stages().iter().map(names).collect();
+            assert_eq!(architecture.parameter_names(depths), found);
+        }
+    }
+}
+
+#[test]
+fn trained_weights_are_those_of_the_weight_file_and_no_others() {
+    let network = network(&[1, 2, 1]).freeze_all_but(1);
+    let bytes = network_to_safetensors(&network, &BTreeMap::new());
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let trained = trained_weights(&network, |_| true).unwrap();
+    let stage = names(&network.stages()[1]);
+    let expected: Vec<String> = stage
+        .iter()
+        .map(|name| format!("stages.1.{name}"))
+        .collect();
+    let found: Vec<&String> = trained.iter().map(|(name, _)| name).collect();
+    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    for (name, tensor) in trained {
+        let view = file.tensor(&name).unwrap();
+        assert_eq!(tensor.shape(), view.shape(), "{name}");
+        let (chunks, _) = view.data().as_chunks::<4>();
+        let values: Vec<f32> = chunks.iter().copied().map(f32::from_le_bytes).collect();
+        assert_eq!(tensor.read().unwrap(), values, "{name}");
+    }
+    let norms = trained_weights(&network, |name| name.contains("norm")).unwrap();
+    assert_eq!(norms.len(), 8);
 }
 
 #[test]

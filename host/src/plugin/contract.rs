@@ -7,7 +7,7 @@
 use semver::Version;
 
 /// The contract version that this host offers.
-pub const CONTRACT: Version = Version::new(0, 1, 0);
+pub const CONTRACT: Version = Version::new(0, 1, 1);
 
 /// The package that holds every interface of the contract.
 pub(super) const PACKAGE: &str = "incubate:plugin";
@@ -16,20 +16,21 @@ pub(super) const PACKAGE: &str = "incubate:plugin";
 /// the kinds share their types; what a kind may import is decided in [`imports`](super::imports).
 pub(super) mod v0_1 {
     wasmtime::component::bindgen!({
-        path: "wit/plugin@0.1.0",
+        path: "wit/plugin@0.1.1",
         inline: "
             package incubate:host;
 
             world any-plugin {
-                import incubate:plugin/log@0.1.0;
-                import incubate:plugin/metrics@0.1.0;
-                import incubate:plugin/random@0.1.0;
-                import incubate:plugin/tensors@0.1.0;
-                import incubate:plugin/readback@0.1.0;
-                export incubate:plugin/description@0.1.0;
-                export incubate:plugin/partition@0.1.0;
-                export incubate:plugin/schedule@0.1.0;
-                export incubate:plugin/loss@0.1.0;
+                import incubate:plugin/log@0.1.1;
+                import incubate:plugin/metrics@0.1.1;
+                import incubate:plugin/random@0.1.1;
+                import incubate:plugin/tensors@0.1.1;
+                import incubate:plugin/readback@0.1.1;
+                import incubate:plugin/weights@0.1.1;
+                export incubate:plugin/description@0.1.1;
+                export incubate:plugin/partition@0.1.1;
+                export incubate:plugin/schedule@0.1.1;
+                export incubate:plugin/loss@0.1.1;
             }
         ",
         world: "any-plugin",

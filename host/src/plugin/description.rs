@@ -9,6 +9,10 @@ use serde::Serialize;
 use super::contract::v0_1::exports::incubate::plugin::description as contract;
 use super::contract::v0_1::incubate::plugin::types;
 use super::settings::SettingValue;
+use super::text::{self, is_plain, plain};
+
+/// More parameters, choices of one, or elements of a default than anybody would write down.
+const LIST_MAX: usize = 256;
 
 /// What a plugin says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -85,14 +89,24 @@ impl Description {
     ///
     /// A sentence that says what is wrong with it.
     pub(super) fn from_contract(info: contract::PluginInfo) -> Result<Self, String> {
-        if !joined(&info.name, '-') {
+        if !joined(&info.name, '-') || !is_plain(&info.name, text::NAME) {
             return Err(format!(
-                "the name `{}` is not made of lower-case words joined by `-`",
-                info.name
+                "the name `{}` is not made of lower-case words joined by `-`, at most {} characters",
+                plain(&info.name, text::NAME),
+                text::NAME
             ));
         }
-        let version = Version::parse(&info.version)
-            .map_err(|error| format!("the version `{}` is none: {error}", info.version))?;
+        let version = Some(&info.version)
+            .filter(|version| is_plain(version, text::NAME))
+            .and_then(|version| Version::parse(version).ok())
+            .ok_or_else(|| {
+                format!(
+                    "the version `{}` is no semantic version of at most {} characters, like 1.0.0",
+                    plain(&info.version, text::NAME),
+                    text::NAME
+                )
+            })?;
+        short("parameters", info.parameters.len())?;
         let mut names = HashSet::new();
         let parameters = info
             .parameters
@@ -108,10 +122,20 @@ impl Description {
         Ok(Self {
             name: info.name,
             version,
-            summary: info.summary,
+            summary: plain(&info.summary, text::SENTENCE),
             parameters,
         })
     }
+}
+
+/// Refuses a list that is longer than anybody would write.
+fn short(what: &str, length: usize) -> Result<(), String> {
+    if length > LIST_MAX {
+        return Err(format!(
+            "it has {length} {what}, and at most {LIST_MAX} are allowed"
+        ));
+    }
+    Ok(())
 }
 
 impl Parameter {
@@ -126,16 +150,37 @@ impl Parameter {
             maximum,
             choices,
         } = parameter;
-        if !joined(&name, '_') {
+        if !joined(&name, '_') || !is_plain(&name, text::NAME) {
             return Err(format!(
-                "the parameter `{name}` is not made of lower-case words joined by `_`"
+                "the parameter `{}` is not made of lower-case words joined by `_`, at most {} characters",
+                plain(&name, text::NAME),
+                text::NAME
+            ));
+        }
+        short(&format!("choices of `{name}`"), choices.len())?;
+        let default: Option<SettingValue> = default.map(Into::into);
+        if let Some(default) = &default {
+            short(
+                &format!("elements in the default of `{name}`"),
+                default.len(),
+            )?;
+        }
+        // These are values, which cannot be shown in another way than they are compared.
+        let mut texts = choices
+            .iter()
+            .chain(default.iter().flat_map(SettingValue::texts));
+        if let Some(text) = texts.find(|text| !is_plain(text, text::SENTENCE)) {
+            return Err(format!(
+                "a value of `{name}` is not one line of at most {} characters: {}",
+                text::SENTENCE,
+                plain(text, text::NAME)
             ));
         }
         let parameter = Self {
             name,
-            summary,
+            summary: plain(&summary, text::SENTENCE),
             kind: kind.into(),
-            default: default.map(Into::into),
+            default,
             optional,
             minimum,
             maximum,

@@ -8,16 +8,17 @@ use std::time::Duration;
 use semver::Version;
 use serde::Serialize;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine, WasmBacktraceDetails};
+use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
+use super::cache::Cache;
 use super::contract::CONTRACT;
-use super::contract::v0_1::exports::incubate::plugin::description;
+use super::contract::v0_1::exports::incubate::plugin::{description, loss, partition, schedule};
 use super::contract::v0_1::incubate::plugin as interfaces;
 use super::description::Description;
 use super::error::{PluginError, PluginErrorKind, SandboxError};
 use super::grants::{Grant, Grants};
 use super::identity::{Origin, PluginIdentity};
-use super::imports::{Surface, grant_for};
+use super::imports::{Surface, grant_for, unused_grants};
 use super::kind::{Hook, Kind};
 use super::library::{self, BuiltIn};
 use super::limits::Limits;
@@ -25,6 +26,8 @@ use super::randomness::Randomness;
 use super::session::Live;
 use super::settings::{SettingValue, Settings};
 use super::state::State;
+use super::text::{self, plain};
+use super::weights::WeightNames;
 use crate::digest::sha256;
 
 /// How often the engine looks whether a call has passed its deadline.
@@ -33,6 +36,8 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// The sandbox: compiles plugins and checks that they fit.
 pub struct PluginHost {
     engine: Engine,
+    cache: Option<Cache>,
+    cache_problem: Option<String>,
 }
 
 /// A plugin that was compiled, checked, and asked what it is.
@@ -90,16 +95,25 @@ impl PluginHost {
             .cranelift_nan_canonicalization(true)
             .relaxed_simd_deterministic(true)
             .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-        if let Some(folder) = cache {
-            let mut cache = CacheConfig::new();
-            cache.with_directory(folder);
-            config.cache(Cache::new(cache).ok());
-        }
         let engine = Engine::new(&config).map_err(|error| SandboxError {
             reason: format!("{error:#}"),
         })?;
         start_ticking(&engine)?;
-        Ok(Self { engine })
+        let (cache, cache_problem) = match cache.map(|folder| Cache::open(folder, &engine)) {
+            None => (None, None),
+            Some(Ok(cache)) => (Some(cache), None),
+            Some(Err(distrust)) => (None, Some(distrust.to_string())),
+        };
+        Ok(Self {
+            engine,
+            cache,
+            cache_problem,
+        })
+    }
+
+    /// Why the folder for compiled code is not used, if it is not.
+    pub fn cache_problem(&self) -> Option<&str> {
+        self.cache_problem.as_deref()
     }
 
     /// Every plugin that is part of this program.
@@ -162,22 +176,19 @@ impl PluginHost {
         let refuse = |identity: &PluginIdentity, kind| PluginError::new(identity, kind);
 
         check_format(&bytes).map_err(|kind| refuse(&identity, kind))?;
-        let component = Component::new(&self.engine, &bytes).map_err(|error| {
-            refuse(
-                &identity,
-                PluginErrorKind::Compile {
-                    reason: format!("{error:#}"),
-                },
-            )
-        })?;
+        let sha256 = sha256(&bytes);
+        let component = self
+            .compile(&bytes, &sha256)
+            .map_err(|kind| refuse(&identity, kind))?;
         let surface = Surface::of(&self.engine, &component);
         let kind = surface
             .kind(wanted)
             .and_then(|kind| surface.check_imports(kind).map(|()| kind))
-            .and_then(|kind| surface.check_grants(grants).map(|()| kind))
+            .and_then(|kind| surface.check_grants(kind, grants).map(|()| kind))
             .map_err(|kind| refuse(&identity, kind))?;
         let pre = self
             .link(&component, &surface)
+            .and_then(|pre| check_exports(&pre, kind, &surface).map(|()| pre))
             .map_err(|kind| refuse(&identity, kind))?;
         let description = describe(&pre, limits, &mut identity)?;
 
@@ -196,12 +207,29 @@ impl PluginHost {
             kind,
             description,
             surface,
-            sha256: sha256(&bytes),
+            sha256,
             bytes: bytes.len(),
             grants: grants.clone(),
             limits: *limits,
             pre,
         })))
+    }
+
+    /// The component in native code, from the cache or compiled now.
+    fn compile(&self, bytes: &[u8], sha256: &str) -> Result<Component, PluginErrorKind> {
+        let cache = self.cache.as_ref();
+        if let Some(component) = cache.and_then(|cache| cache.load(&self.engine, sha256)) {
+            return Ok(component);
+        }
+        let component =
+            Component::new(&self.engine, bytes).map_err(|error| PluginErrorKind::Compile {
+                reason: plain(&format!("{error:#}"), text::SENTENCE),
+            })?;
+        if let Some(cache) = cache {
+            // Code that cannot be kept is compiled again the next time.
+            let _ = cache.store(sha256, &component);
+        }
+        Ok(component)
     }
 
     /// Connects a component to the interfaces that it imports, and to no others.
@@ -210,11 +238,7 @@ impl PluginHost {
         component: &Component,
         surface: &Surface,
     ) -> Result<InstancePre<State>, PluginErrorKind> {
-        let misfit = |error: wasmtime::Error| PluginErrorKind::Interface {
-            plugin: surface.contract(),
-            host: CONTRACT,
-            reason: format!("{error:#}"),
-        };
+        let misfit = |error: wasmtime::Error| misfit(&error, surface);
         let mut linker = Linker::new(&self.engine);
         macro_rules! add {
             ($($name:literal => $interface:ident),*) => {
@@ -229,7 +253,7 @@ impl PluginHost {
         }
         add!(
             "types" => types, "log" => log, "metrics" => metrics, "random" => random,
-            "tensors" => tensors, "readback" => readback
+            "tensors" => tensors, "readback" => readback, "weights" => weights
         );
         linker.instantiate_pre(component).map_err(misfit)
     }
@@ -269,6 +293,28 @@ impl Plugin {
     /// What the experiment allows it.
     pub fn grants(&self) -> &Grants {
         &self.0.grants
+    }
+
+    /// What the experiment allows it and it does not use.
+    pub fn unused_grants(&self) -> Vec<Grant> {
+        unused_grants(&self.0.surface, &self.0.grants)
+    }
+
+    /// The refusal of a name in its grant `weights` that stands for no weight which is trained.
+    pub fn grants_unknown_weight(&self, pattern: &str, nearest: Vec<String>) -> PluginError {
+        PluginError::new(
+            &self.0.identity,
+            PluginErrorKind::GrantedWeight {
+                pattern: pattern.to_owned(),
+                nearest,
+            },
+        )
+    }
+
+    /// The weights that it may see, if it can see weights at all.
+    pub(super) fn weights(&self) -> Option<&WeightNames> {
+        let names = self.0.grants.weights()?;
+        self.0.surface.has_import("weights").then_some(names)
     }
 
     /// How much it may use.
@@ -350,19 +396,36 @@ fn start_ticking(engine: &Engine) -> Result<(), SandboxError> {
         })
 }
 
+/// A function that the plugin has in another shape, or not at all.
+fn misfit(error: &wasmtime::Error, surface: &Surface) -> PluginErrorKind {
+    PluginErrorKind::Interface {
+        plugin: surface.contract(),
+        host: CONTRACT,
+        reason: plain(&format!("{error:#}"), text::SENTENCE),
+    }
+}
+
+/// Refuses a plugin whose functions are not those of the contract.
+fn check_exports(
+    pre: &InstancePre<State>,
+    kind: Kind,
+    surface: &Surface,
+) -> Result<(), PluginErrorKind> {
+    description::GuestIndices::new(pre)
+        .and_then(|_| match kind {
+            Kind::PartitionScheme => partition::GuestIndices::new(pre).map(|_| ()),
+            Kind::LrSchedule => schedule::GuestIndices::new(pre).map(|_| ()),
+            Kind::LossHook => loss::GuestIndices::new(pre).map(|_| ()),
+        })
+        .map_err(|error| misfit(&error, surface))
+}
+
 /// Asks a plugin what it is, twice, since everything later relies on the answer.
 fn describe(
     pre: &InstancePre<State>,
     limits: &Limits,
     identity: &mut PluginIdentity,
 ) -> Result<Description, PluginError> {
-    let misfit = |error: wasmtime::Error| PluginErrorKind::Interface {
-        plugin: None,
-        host: CONTRACT,
-        reason: format!("{error:#}"),
-    };
-    description::GuestIndices::new(pre)
-        .map_err(|error| PluginError::new(identity, misfit(error)))?;
     let mut live = Live::<description::Guest>::start(pre, limits, Randomness::new(None, ""))
         .map_err(|kind| PluginError::new(identity, kind))?;
     let mut ask = || {

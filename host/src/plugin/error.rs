@@ -106,22 +106,22 @@ pub enum PluginErrorKind {
         wanted: Kind,
     },
     /// The plugin needs a grant that it does not have.
-    #[error("the plugin imports `{interface}`, which needs a grant (add `grants = [\"{grant}\"]` to the table of this plugin in the experiment if it may {})", .grant.meaning())]
+    #[error("the plugin imports `{interface}`, which needs the grant `{grant}` (if it may {}, add the line `{}` to the table `[{}.grants]` of the experiment, or to that of one phase, such as `[meta.{}.grants]`)", .grant.meaning(), .grant.example(), .kind.interface(), .kind.interface())]
     Grant {
         /// The interface that the plugin imports.
         interface: String,
         /// The grant that is missing.
         grant: Grant,
+        /// The kind of plugin, whose interface has the name of its table in an experiment.
+        kind: Kind,
     },
-    /// A grant that does not exist.
-    #[error("there is no grant `{given}`{} (grants: {})", did_you_mean(.nearest.as_deref()), .known.join(", "))]
-    UnknownGrant {
+    /// A name in the grant `weights` that stands for nothing.
+    #[error("the grant `weights` names `{pattern}`, and no phase that has this grant trains such a weight (nearest: {}; `*` stands for any text)", list(.nearest))]
+    GrantedWeight {
         /// The name as it was given.
-        given: String,
-        /// The most similar name.
-        nearest: Option<String>,
-        /// All names.
-        known: Vec<&'static str>,
+        pattern: String,
+        /// The most similar names.
+        nearest: Vec<String>,
     },
     /// A function of the contract has another shape, or does not exist.
     #[error("the plugin does not fit version {host} of the contract: {reason} ({})", fitting(.plugin.as_ref(), .host))]
@@ -226,6 +226,8 @@ impl fmt::Display for PluginError {
         write!(formatter, "{}", self.plugin)?;
         if let Some(hook) = self.hook {
             write!(formatter, ", hook `{hook}`")?;
+        } else if self.is_limit() {
+            write!(formatter, ", when it was started")?;
         }
         write!(formatter, ": {}", self.kind)
     }
@@ -266,6 +268,9 @@ impl PluginError {
     }
 }
 
+/// Names that a list in an error shows.
+const NAMES: usize = 12;
+
 fn did_you_mean(name: Option<&str>) -> String {
     name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
@@ -274,8 +279,16 @@ fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
     }
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
+    let quoted: Vec<String> = names
+        .iter()
+        .take(NAMES)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let shown = quoted.join(", ");
+    match names.len().checked_sub(NAMES) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown}, and {more} more"),
+    }
 }
 
 fn none_or(names: &[String]) -> String {

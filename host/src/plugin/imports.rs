@@ -11,6 +11,7 @@ use super::contract::{CONTRACT, PACKAGE};
 use super::error::PluginErrorKind;
 use super::grants::{Grant, Grants};
 use super::kind::Kind;
+use super::text::{self, plain};
 
 /// Imports and exports of a component by name.
 #[derive(Clone, Debug)]
@@ -32,11 +33,11 @@ impl Surface {
         Self {
             imports: names
                 .imports(engine)
-                .map(|(name, _)| name.to_owned())
+                .map(|(name, _)| plain(name, text::NAME))
                 .collect(),
             exports: names
                 .exports(engine)
-                .map(|(name, _)| name.to_owned())
+                .map(|(name, _)| plain(name, text::NAME))
                 .collect(),
         }
     }
@@ -109,7 +110,7 @@ impl Surface {
     }
 
     /// Refuses imports that need a grant which the experiment does not give.
-    pub(super) fn check_grants(&self, grants: &Grants) -> Result<(), PluginErrorKind> {
+    pub(super) fn check_grants(&self, kind: Kind, grants: &Grants) -> Result<(), PluginErrorKind> {
         for import in &self.imports {
             if let Some(grant) = grant_for(import)
                 && !grants.contains(grant)
@@ -117,6 +118,7 @@ impl Surface {
                 return Err(PluginErrorKind::Grant {
                     interface: import.clone(),
                     grant,
+                    kind,
                 });
             }
         }
@@ -137,8 +139,23 @@ pub(super) const fn importable(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::PartitionScheme => &["types", "log", "metrics"],
         Kind::LrSchedule => &["types", "log", "metrics", "random"],
-        Kind::LossHook => &["types", "log", "metrics", "random", "tensors", "readback"],
+        Kind::LossHook => &[
+            "types", "log", "metrics", "random", "tensors", "readback", "weights",
+        ],
     }
+}
+
+/// What is granted to a component that imports nothing which needs it.
+pub(super) fn unused_grants(surface: &Surface, grants: &Grants) -> Vec<Grant> {
+    let used: Vec<Grant> = surface
+        .imports
+        .iter()
+        .filter_map(|import| grant_for(import))
+        .collect();
+    grants
+        .iter()
+        .filter(|grant| !used.contains(grant))
+        .collect()
 }
 
 /// The grant that an import needs.
@@ -178,7 +195,7 @@ mod tests {
     /// The table of [`importable`] is the worlds of the contract.
     #[test]
     fn the_worlds_say_what_each_kind_may_import() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/wit/plugin@0.1.0");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/wit/plugin@0.1.1");
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(folder).unwrap();
         assert_eq!(

@@ -9,6 +9,7 @@ use super::contract::v0_1::incubate::plugin::{log, metrics};
 use super::kind::Hook;
 use super::limits::{Breach, Limit};
 use super::state::State;
+use super::text::{self, plain};
 
 /// Messages that are kept when nobody fetches them; the oldest go first.
 const KEPT: usize = 10_000;
@@ -130,11 +131,13 @@ impl log::Host for State {
         self.answered(asked, |_| "written".to_owned());
         let journal = &mut self.journal;
         if level == Level::Error {
-            journal.last_error = Some(text.chars().take(LAST_ERROR_CHARACTERS).collect());
+            journal.last_error = Some(plain(&text, LAST_ERROR_CHARACTERS));
         }
         let hook = journal.hook;
+        let bytes = text.len();
+        let text = plain(&text, text::MESSAGE);
         journal
-            .keep(text.len(), Message::Log { hook, level, text })
+            .keep(bytes, Message::Log { hook, level, text })
             .map_err(wasmtime::Error::new)
     }
 }
@@ -144,11 +147,10 @@ impl metrics::Host for State {
         let asked = self.asked("record", &[], || format!("{name:?} {value:?}"));
         self.answered(asked, |_| "recorded".to_owned());
         let hook = self.journal.hook;
+        let bytes = name.len() + size_of::<f64>();
+        let name = plain(&name, text::NAME);
         self.journal
-            .keep(
-                name.len() + size_of::<f64>(),
-                Message::Metric { hook, name, value },
-            )
+            .keep(bytes, Message::Metric { hook, name, value })
             .map_err(wasmtime::Error::new)
     }
 }
@@ -193,7 +195,8 @@ mod tests {
         let long = "é".repeat(3 * LAST_ERROR_CHARACTERS);
         assert!(state.write(log::Level::Error, long).is_err());
         let kept = state.journal.take_last_error().unwrap();
-        assert_eq!(kept.chars().count(), LAST_ERROR_CHARACTERS);
+        assert!(kept.starts_with(&"é".repeat(LAST_ERROR_CHARACTERS)));
+        assert!(kept.ends_with("é… (4000 more characters)"));
         state.write(log::Level::Warning, String::new()).unwrap_err();
         assert_eq!(state.journal.take_last_error(), None);
     }

@@ -46,7 +46,7 @@ pub(super) fn bytes(
 ) -> Result<Vec<u8>, PluginError> {
     if is_path(reference) {
         identity.origin = Some(Origin::File(PathBuf::from(reference)));
-        return std::fs::read(reference)
+        return super::file::read(Path::new(reference))
             .map_err(|error| PluginError::new(identity, PluginErrorKind::Read(error)));
     }
     match BUILT_IN.iter().find(|plugin| plugin.name == reference) {

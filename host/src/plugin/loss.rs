@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::state::{Spent, State};
 use super::tensors::{Arena, Handle, Refusal};
 use super::trace::Tape;
+use super::weights::WeightNames;
 
 /// What a hook wants besides the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub struct LossInputs {
     pub network_features: Vec<(u32, AnyTensor)>,
     /// As `network_features`, of the meta model on the same pictures.
     pub meta_features: Vec<(u32, AnyTensor)>,
+    /// The weights that the hook may see, by name, in the order of the network and the shapes of the
+    /// weight file; empty unless [`LossHook::weights`] names some.
+    pub weights: Vec<(String, AnyTensor)>,
 }
 
 /// A configured loss for one phase.
@@ -66,6 +70,7 @@ pub struct LossHook {
     session: Session<contract::Guest>,
     context: Context,
     needs: Needs,
+    weights: Option<WeightNames>,
 }
 
 impl LossHook {
@@ -96,6 +101,7 @@ impl LossHook {
         Ok(Self {
             session,
             context,
+            weights: plugin.weights().cloned(),
             needs: Needs {
                 network_features: needs.contains(contract::Features::NETWORK_FEATURES),
                 meta_features: needs.contains(contract::Features::META_FEATURES),
@@ -158,6 +164,12 @@ impl LossHook {
         self.needs
     }
 
+    /// The weights that the hook may see: those that the experiment grants to a plugin that imports
+    /// them.
+    pub const fn weights(&self) -> Option<&WeightNames> {
+        self.weights.as_ref()
+    }
+
     /// The loss: a tensor of one float, still connected to what it was computed from. Whether it
     /// is finite is left to the caller, since to look would wait for the device.
     ///
@@ -182,7 +194,7 @@ impl LossHook {
         self.session.recorded(loss, call, Self::shown_loss)
     }
 
-    fn ask(&mut self, step: &StepInfo, inputs: LossInputs) -> Result<AnyTensor, PluginError> {
+    fn ask(&mut self, step: &StepInfo, mut inputs: LossInputs) -> Result<AnyTensor, PluginError> {
         self.session.replace_if_worn(
             |store, exports| exports.call_save(store),
             |store, exports, state| exports.call_restore(store, state),
@@ -196,9 +208,14 @@ impl LossHook {
             classes: step.classes,
             pictures: step.pictures,
         };
+        let granted = self.weights.as_ref();
+        let weights = std::mem::take(&mut inputs.weights);
         let loss = self
             .session
             .answer(Hook::Compute, Some(step.update), |store, exports| {
+                if let Some(granted) = granted {
+                    store.data_mut().weights.lend(granted, weights);
+                }
                 let arena = &mut store.data_mut().arena;
                 let inputs = match hand_over(arena, inputs) {
                     Ok(inputs) => inputs,

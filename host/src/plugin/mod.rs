@@ -4,10 +4,12 @@
 //! no randomness but a seeded stream. Whatever it does, the host survives, and the error says which
 //! plugin did what in which call. No type of the WebAssembly engine leaves this module.
 
+mod cache;
 mod contract;
 mod description;
 mod engine;
 mod error;
+mod file;
 mod grants;
 mod identity;
 mod imports;
@@ -18,6 +20,7 @@ mod limits;
 mod loss;
 mod partition;
 mod randomness;
+mod reason;
 mod recording;
 mod replay;
 mod schedule;
@@ -25,22 +28,25 @@ mod session;
 mod settings;
 mod state;
 mod tensors;
+mod text;
 mod trace;
 mod values;
+mod weights;
 
 pub use contract::CONTRACT;
 pub use description::{Description, Parameter, SettingKind};
 pub use engine::{Inspection, Plugin, PluginHost};
 pub use error::{PluginError, PluginErrorKind, SandboxError};
-pub use grants::{Grant, Grants};
+pub use grants::{Grant, Grants, WeightsGrant};
 pub use identity::{Origin, PluginIdentity};
 pub use journal::{Level, Message};
 pub use kind::{Hook, Kind};
 pub use library::BuiltIn;
-pub use limits::{Breach, Limit, Limits};
+pub use limits::{Breach, Limit, Limits, LimitsConfig};
 pub use loss::{LossHook, LossInputs, Needs, StepInfo};
 pub use partition::{Cost, ModuleDepth, ModuleDevice, PartitionRequest, PartitionScheme};
 pub use randomness::Context;
+pub use reason::{NoReason, Reason};
 pub use recording::{
     Call, Outcome, Performed, RecordedContext, RecordedCost, RecordedInputs, RecordedMoment,
     RecordedPlugin, RecordedRequest, RecordedState, RecordedStep, Recording,
@@ -50,5 +56,7 @@ pub use schedule::{Group, Moment, Schedule, Stepping};
 pub use session::Statistics;
 pub use settings::{SettingValue, Settings, UnsupportedValue};
 pub use state::Spent;
+pub use text::plain;
 pub use trace::{HostCall, Trace};
 pub use values::{Bytes, Exact, TensorValues};
+pub use weights::WeightNames;

@@ -41,6 +41,9 @@ const CEILING: Limits = Limits {
     instances: 10_000,
     live_tensors: 100_000,
     device_bytes: 8 << 30,
+    operations: 10_000_000,
+    work: 1_000_000_000_000_000,
+    copied_bytes: 1 << 30,
     log_bytes: 16 << 20,
 };
 
@@ -315,8 +318,12 @@ impl Recording {
             Some(other) => other.to_owned(),
             None => self.reference()?,
         };
-        let every = Grants::of(&Grant::ALL);
-        let plugin = host.load(&reference, self.kind, &every, &self.limits)?;
+        // Another build may need another grant, and there is nothing here that it could see.
+        let grants = match other {
+            Some(_) => Grants::of(&Grant::ALL),
+            None => self.grants.clone(),
+        };
+        let plugin = host.load(&reference, self.kind, &grants, &self.limits)?;
         let other_build = plugin.sha256() != self.plugin.sha256;
         if other_build && other.is_none() {
             return Err(ReplayError::OtherBuild {
@@ -342,26 +349,8 @@ impl Recording {
     }
 
     fn check_limits(&self) -> Result<(), ReplayError> {
-        let Limits {
-            fuel,
-            deadline_ms,
-            memory_bytes,
-            table_elements,
-            instances,
-            live_tensors,
-            device_bytes,
-            log_bytes,
-        } = self.limits;
-        for (limit, asked, most) in [
-            (Limit::Fuel, fuel, CEILING.fuel),
-            (Limit::DeadlineMs, deadline_ms, CEILING.deadline_ms),
-            (Limit::MemoryBytes, memory_bytes, CEILING.memory_bytes),
-            (Limit::TableElements, table_elements, CEILING.table_elements),
-            (Limit::Instances, instances, CEILING.instances),
-            (Limit::LiveTensors, live_tensors, CEILING.live_tensors),
-            (Limit::DeviceBytes, device_bytes, CEILING.device_bytes),
-            (Limit::LogBytes, log_bytes, CEILING.log_bytes),
-        ] {
+        for limit in Limit::ALL {
+            let (asked, most) = (self.limits.get(limit), CEILING.get(limit));
             if asked > most {
                 return Err(ReplayError::Limit { limit, asked, most });
             }

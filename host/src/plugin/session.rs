@@ -25,12 +25,17 @@ use super::replay::shown_nothing;
 use super::settings::Settings;
 use super::state::{Spent, State};
 use super::tensors::Arena;
+use super::text::{self, plain};
 use super::trace::Tape;
 use recorder::Memory;
 pub(super) use recorder::Remembering;
 
 /// Frames of a crash that are shown.
 const FRAMES: usize = 6;
+
+/// What the engine says when a plugin hands over more than `Limits::copied_bytes` at once; it has no
+/// public type for this error.
+const COPIED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// What an instance has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -138,6 +143,7 @@ impl<E: Exports> Live<E> {
         let mut store = Store::new(pre.engine(), State::new(limits, randomness));
         store.limiter(|state| &mut state.meter);
         store.set_max_component_handles(Arena::handles_max(limits) as usize);
+        store.set_hostcall_fuel(usize::try_from(limits.copied_bytes).unwrap_or(usize::MAX));
         store.epoch_deadline_callback(|context| {
             let left = context.data().clock.left().map_err(wasmtime::Error::new)?;
             Ok(UpdateDeadline::Continue(ticks(left)))
@@ -393,7 +399,7 @@ fn ticks(time: Duration) -> u64 {
 
 fn start_error(error: wasmtime::Error) -> PluginErrorKind {
     PluginErrorKind::Start {
-        reason: format!("{error:#}"),
+        reason: plain(&format!("{error:#}"), text::SENTENCE),
     }
 }
 
@@ -415,9 +421,9 @@ fn failed_start(
         });
     }
     match failure(error, store, limits) {
-        PluginErrorKind::Trap { frames, .. } if frames.is_empty() => {
-            PluginErrorKind::Start { reason }
-        }
+        PluginErrorKind::Trap { frames, .. } if frames.is_empty() => PluginErrorKind::Start {
+            reason: plain(&reason, text::SENTENCE),
+        },
         kind => kind,
     }
 }
@@ -437,15 +443,22 @@ fn failure(error: &wasmtime::Error, store: &mut Store<State>, limits: &Limits) -
             wanted: None,
         });
     }
+    if error.root_cause().to_string().contains(COPIED_TOO_MUCH) {
+        return PluginErrorKind::Limit(Breach {
+            limit: Limit::CopiedBytes,
+            allowed: limits.copied_bytes,
+            wanted: None,
+        });
+    }
     if let Some(breach) = refused {
         return PluginErrorKind::Limit(breach);
     }
     let reason = trap.map_or_else(|| error.root_cause().to_string(), Trap::to_string);
     PluginErrorKind::Trap {
-        reason: reason
-            .strip_prefix("wasm trap: ")
-            .unwrap_or(&reason)
-            .to_owned(),
+        reason: plain(
+            reason.strip_prefix("wasm trap: ").unwrap_or(&reason),
+            text::SENTENCE,
+        ),
         message: state.journal.take_last_error(),
         frames: error
             .downcast_ref::<WasmBacktrace>()
@@ -472,7 +485,7 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         printed
             .lines()
             .filter_map(|line| line.split_once(" - ")?.1.split_once('!'))
-            .map(|(_, name)| without_hashes(name))
+            .map(|(_, name)| plain(&without_hashes(name), text::NAME))
     };
     let own = |name: &String| !PANIC.iter().any(|prefix| name.starts_with(prefix));
     let shown: Vec<String> = names().filter(own).take(FRAMES).collect();
@@ -526,8 +539,12 @@ fn fault_kind(fault: Fault, store: &mut Store<State>) -> PluginErrorKind {
             FaultCode::Unsupported => "unsupported",
             FaultCode::Internal => "internal",
         },
-        message: fault.message,
-        hint: fault.hint,
+        message: if fault.message.trim().is_empty() {
+            "the plugin refused the call and gave no reason".to_owned()
+        } else {
+            plain(&fault.message, text::MESSAGE)
+        },
+        hint: fault.hint.map(|hint| plain(&hint, text::MESSAGE)),
     }
 }
 

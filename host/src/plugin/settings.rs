@@ -58,6 +58,25 @@ impl SettingValue {
         }
     }
 
+    /// The texts of this value.
+    pub(super) fn texts(&self) -> &[String] {
+        match self {
+            Self::Text(text) => std::slice::from_ref(text),
+            Self::Texts(texts) => texts,
+            _ => &[],
+        }
+    }
+
+    /// The elements of a list; 1 for everything else.
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::Integers(values) => values.len(),
+            Self::Numbers(values) => values.len(),
+            Self::Texts(values) => values.len(),
+            _ => 1,
+        }
+    }
+
     /// This value as one of type `kind`, if nothing is lost: whole numbers are numbers, and a list
     /// without elements is a list of anything.
     fn converted(&self, kind: SettingKind) -> Option<Self> {

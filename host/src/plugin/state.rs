@@ -8,6 +8,7 @@ use super::limits::{Breach, Limit, Limits, Meter};
 use super::randomness::Randomness;
 use super::tensors::Arena;
 use super::trace::Tape;
+use super::weights::Weights;
 
 /// The host's side of one instance.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(super) struct State {
     pub(super) journal: Journal,
     pub(super) randomness: Randomness,
     pub(super) arena: Arena,
+    pub(super) weights: Weights,
     pub(super) clock: Clock,
     /// Where host calls are written down, when somebody wants to know.
     pub(super) tape: Option<Tape>,
@@ -28,6 +30,7 @@ impl State {
             journal: Journal::new(limits.log_bytes),
             randomness,
             arena: Arena::new(limits),
+            weights: Weights::default(),
             clock: Clock::new(Duration::from_millis(limits.deadline_ms)),
             tape: None,
         }
@@ -45,6 +48,7 @@ impl State {
 
     /// After a call, however it ended: no tensor outlives it.
     pub(super) fn end(&mut self) {
+        self.weights.take_back();
         self.arena.clear();
     }
 }

@@ -46,6 +46,10 @@ pub(super) struct Arena {
     slots: Vec<Option<AnyTensor>>,
     live: u64,
     bytes: u64,
+    /// Operations of this call.
+    done: u64,
+    /// Elements and multiply-adds of this call.
+    work: u64,
     /// A tensor that says on which device others are made.
     device: Option<AnyTensor>,
     breach: Option<Breach>,
@@ -64,6 +68,8 @@ impl Arena {
             slots: Vec::new(),
             live: 0,
             bytes: 0,
+            done: 0,
+            work: 0,
             device: None,
             breach: None,
             kept: 0,
@@ -80,6 +86,8 @@ impl Arena {
         self.slots.clear();
         self.live = 0;
         self.bytes = 0;
+        self.done = 0;
+        self.work = 0;
         self.device = None;
         self.breach = None;
     }
@@ -179,6 +187,28 @@ impl Arena {
         Ok(())
     }
 
+    /// Refuses another operation, of so much `work`, beyond the limits.
+    fn bear(&mut self, work: u64) -> Result<(), Refusal> {
+        self.done += 1;
+        self.work = self.work.saturating_add(work);
+        let checks = [
+            (Limit::Operations, self.limits.operations, self.done),
+            (Limit::Work, self.limits.work, self.work),
+        ];
+        for (limit, allowed, wanted) in checks {
+            if wanted > allowed {
+                let breach = Breach {
+                    limit,
+                    allowed,
+                    wanted: Some(wanted),
+                };
+                self.breach = Some(breach);
+                return Err(Refusal::Limit(breach));
+            }
+        }
+        Ok(())
+    }
+
     fn apply(
         &mut self,
         input: &Resource<Handle>,
@@ -188,6 +218,7 @@ impl Arena {
         let input = self.get(input)?.clone();
         let prepared = input.prepare(operation)?;
         self.afford(prepared.size_bytes())?;
+        self.bear(prepared.work())?;
         self.insert(prepared.run())
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::ModuleDepth;
+use crate::event::Replacement;
+use crate::plugin::{Grants, LimitsConfig, ModuleDepth};
 
 /// The version of the run folder's layout.
 pub const FORMAT: u32 = 1;
@@ -24,6 +25,9 @@ pub struct RunRecord {
     pub plugins: BTreeMap<String, PluginRecord>,
     /// The depths that the partition scheme answered, module by module.
     pub division: Vec<ModuleDepth>,
+    /// The partition scheme that failed and was replaced, if it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Replacement>,
 }
 
 /// A plugin that took part in a run.
@@ -39,6 +43,10 @@ pub struct PluginRecord {
     pub sha256: String,
     /// What it imports.
     pub imports: Vec<String>,
+    /// What the experiment allowed it, and why.
+    pub grants: Grants,
+    /// Every limit in force, and why some are above their defaults.
+    pub limits: LimitsConfig,
 }
 
 /// `units/NAME/result.json`: written last, so its presence says that the unit is finished.
@@ -72,4 +80,7 @@ pub struct UnitResult {
     pub weights_sha256: String,
     /// The digests of the weights that it was built from, by unit.
     pub built_from: BTreeMap<String, String>,
+    /// The plugins that failed and were replaced, in order.
+    #[serde(default)]
+    pub fallbacks: Vec<Replacement>,
 }

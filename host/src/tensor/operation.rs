@@ -284,13 +284,38 @@ impl Prepared<'_> {
         &self.shape
     }
 
-    /// Bytes of the result on the device; class ids are counted with 8 bytes each.
+    /// Bytes of the result on the device; class ids are counted with 8 bytes each, also those that
+    /// `one-hot` makes on the way.
     pub fn size_bytes(&self) -> usize {
         let each = match self.element_type {
             ElementType::Float => size_of::<f32>(),
             ElementType::ClassId => size_of::<i64>(),
         };
-        shape::elements(&self.shape) * each
+        let result = shape::elements(&self.shape) * each;
+        // The numbers of the classes, to which the ids are compared, are as many for few ids.
+        match self.operation {
+            Operation::OneHot(classes) => result + classes as usize * size_of::<i64>(),
+            _ => result,
+        }
+    }
+
+    /// Elements that the operation reads and writes, and multiply-adds of a matrix product.
+    pub fn work(&self) -> u64 {
+        let elements = |shape: &[usize]| shape::elements(shape) as u64;
+        let result = elements(&self.shape);
+        let own = elements(self.input.shape());
+        match &self.operation {
+            Operation::Matmul(_) => {
+                // The two last dimensions are there: the operation was checked.
+                let inner = self.input.shape().last().copied().unwrap_or(1);
+                result.saturating_mul(inner as u64)
+            }
+            Operation::Add(other)
+            | Operation::Sub(other)
+            | Operation::Mul(other)
+            | Operation::Div(other) => result + own + elements(other.shape()),
+            _ => result + own,
+        }
     }
 
     /// Runs the operation on the device.

@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 
 use super::measurement::{self, Times};
-use super::{Prepared, TrainError};
+use super::{Configured, Prepared, TrainError, fallback};
+use crate::event::Replacement;
 use crate::experiment::Experiment;
 use crate::model;
 use crate::plugin::{
@@ -13,16 +14,23 @@ use crate::plugin::{
 /// Bytes per trained number: the weight, its gradient, and AdamW's two moments, in float32.
 const BYTES_PER_PARAMETER: u32 = 16;
 
+/// A division into modules, and how it came about.
+#[derive(Debug)]
+pub(super) struct Division {
+    /// The depths of every module.
+    pub(super) depths: Vec<ModuleDepth>,
+    /// What happened when the scheme itself failed.
+    pub(super) replaced: Option<Replacement>,
+    /// The calls of the schemes, when they are to be recorded.
+    pub(super) calls: Vec<Recording>,
+}
+
 /// The depths of every module, as the experiment's partition scheme answers. When the experiment
-/// asks for it, every block is timed on `device` first. Also the calls of the scheme, when they are
-/// to be recorded.
+/// asks for it, every block is timed on `device` first.
 ///
 /// # Errors
 /// When the scheme fails or its answer breaks a rule.
-pub(super) fn divide(
-    prepared: &Prepared,
-    device: &Device,
-) -> Result<(Vec<ModuleDepth>, Vec<Recording>), TrainError> {
+pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, TrainError> {
     let refused = |source| TrainError::PluginRefused {
         role: "partition".to_owned(),
         source,
@@ -42,14 +50,32 @@ pub(super) fn divide(
         None
     };
     let request = request(experiment, times.as_ref());
-    let partition = &prepared.partition;
-    let mut scheme =
-        PartitionScheme::new(&partition.plugin, &partition.settings).map_err(refused)?;
-    if prepared.record_calls.is_some() {
-        scheme.record_calls();
-    }
-    let division = scheme.divide(&request).map_err(refused)?;
-    Ok((division, scheme.drain_recordings()))
+    let mut calls = Vec::new();
+    let mut ask = |scheme: &Configured| {
+        let mut one = PartitionScheme::new(&scheme.plugin, &scheme.settings)?;
+        if prepared.record_calls.is_some() {
+            one.record_calls();
+        }
+        let depths = one.divide(&request);
+        calls.extend(one.drain_recordings());
+        depths
+    };
+    let fallback = prepared.partition.fallback.as_deref();
+    let (depths, replaced) = match (ask(&prepared.partition), fallback) {
+        (Ok(depths), _) => (depths, None),
+        (Err(failed), None) => return Err(refused(failed)),
+        (Err(failed), Some(scheme)) => {
+            let depths = ask(scheme).map_err(refused)?;
+            let role = "partition";
+            let replacement = fallback::replacement(role, role, &failed, scheme, (0, 0));
+            (depths, Some(replacement))
+        }
+    };
+    Ok(Division {
+        depths,
+        replaced,
+        calls,
+    })
 }
 
 /// The question to a partition scheme.

@@ -1,14 +1,14 @@
 //! What can go wrong between an experiment and its results.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::data::DataError;
 use crate::model::{ModelError, WeightsError};
 use crate::optimizer::OptimizerError;
-use crate::plugin::PluginError;
+use crate::plugin::{Kind, PluginError};
 use crate::run::RunError;
 use crate::tensor::TensorError;
 
@@ -34,6 +34,12 @@ impl fmt::Display for Place {
     }
 }
 
+/// What a person types to make a failed call again.
+pub(super) fn replay_command(file: &Path) -> String {
+    let word = crate::spelling::shell_word(&file.to_string_lossy());
+    format!("incubate plugin replay {word}")
+}
+
 /// A run that cannot go on.
 #[derive(Debug, Error)]
 pub enum TrainError {
@@ -45,8 +51,22 @@ pub enum TrainError {
         /// The reason.
         source: PluginError,
     },
+    /// A fallback that is no built-in plugin of the kind.
+    #[error("`{role}.on_failure` names `{name}`, which is no built-in {kind}{} (built in: {known})", .nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?")))]
+    NoFallback {
+        /// The table of the experiment that names it.
+        role: String,
+        /// The name.
+        name: String,
+        /// The kind of plugin that is wanted.
+        kind: Kind,
+        /// The most similar name.
+        nearest: Option<String>,
+        /// The names.
+        known: String,
+    },
     /// A plugin failed while the run was going on.
-    #[error("{place}: {source}")]
+    #[error("{place}: {source}; finished units are kept, and unit `{}` begins again with the next run (a built-in plugin can go on instead: set `on_failure` in the table of this plugin)", place.unit)]
     PluginFailed {
         /// Where.
         place: Place,
@@ -54,7 +74,7 @@ pub enum TrainError {
         source: PluginError,
     },
     /// A plugin failed in a call that was written down.
-    #[error("{source}; reproduce with: incubate plugin replay {}", crate::spelling::shell_word(&file.to_string_lossy()))]
+    #[error("{source}; reproduce with: {}", replay_command(file))]
     Recorded {
         /// The failure.
         source: Box<TrainError>,

@@ -6,6 +6,7 @@ mod cost;
 mod division;
 mod error;
 mod evaluation;
+mod fallback;
 mod measurement;
 mod metrics;
 mod phase;
@@ -13,6 +14,7 @@ mod plan;
 mod prepare;
 mod report;
 mod runner;
+mod weights;
 
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};
 pub use cost::{EqualCompute, PhaseCost};

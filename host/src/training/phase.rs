@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cost::PhaseCost;
-use super::error::Place;
+use super::error::{Place, replay_command};
 use super::evaluation::{Score, evaluate};
+use super::fallback::Standby;
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Replacement};
 use crate::experiment::PhaseConfig;
-use crate::model::{DropPath, Forward, Network};
+use crate::model::{DropPath, Forward, Network, trained_weights};
 use crate::optimizer::{
     AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped,
 };
@@ -22,7 +23,7 @@ use crate::plugin::{
     Stepping,
 };
 use crate::random::Seed;
-use crate::run::CallWriter;
+use crate::run::{CallWriter, RunFolder, Unit};
 use crate::tensor::{AnyTensor, TensorError};
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
@@ -49,6 +50,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) device: &'a Device,
     /// The whole meta model, recording no gradients, for hooks that compare with its features.
     pub(super) meta: Option<Network>,
+    /// Where failed calls of plugins are written down.
+    pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
 }
@@ -60,14 +63,17 @@ pub(super) struct Outcome {
     pub(super) network: Network,
     /// Its score after the last epoch.
     pub(super) score: Score,
+    /// Plugins that failed and were replaced, in order.
+    pub(super) fallbacks: Vec<Replacement>,
 }
 
 /// What changes while a phase is trained.
 struct State<'a> {
     network: Network,
     optimizer: Optimizer,
-    schedule: Schedule,
-    loss: LossHook,
+    schedule: Standby<'a, Schedule>,
+    loss: Standby<'a, LossHook>,
+    fallbacks: Vec<Replacement>,
     pending: PendingMetrics,
     /// The rate of every group; fixed for an epoch when the schedule steps by epochs.
     rates: [f64; ParameterGroup::ALL.len()],
@@ -105,15 +111,13 @@ impl PhaseTraining<'_> {
             seed,
             phase: self.phase,
         };
-        let schedule = &self.plugins.schedule;
-        let loss = &self.plugins.loss;
         let begun = Instant::now();
         let mut state = State {
             optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
             network,
-            schedule: Schedule::new(&schedule.plugin, &schedule.settings, context)
-                .map_err(start)?,
-            loss: LossHook::new(&loss.plugin, &loss.settings, context).map_err(start)?,
+            schedule: Standby::start(&self.plugins.schedule, context).map_err(start)?,
+            loss: Standby::start(&self.plugins.loss, context).map_err(start)?,
+            fallbacks: Vec::new(),
             pending: PendingMetrics::default(),
             rates: [0.0; ParameterGroup::ALL.len()],
             update: 0,
@@ -129,6 +133,7 @@ impl PhaseTraining<'_> {
             state.schedule.record_calls();
             state.loss.record_calls();
         }
+        self.pass_on_messages(&mut state)?;
         let loader = Loader::new(
             self.dataset,
             Part::Train,
@@ -162,6 +167,7 @@ impl PhaseTraining<'_> {
         Ok(Outcome {
             network: state.network,
             score,
+            fallbacks: state.fallbacks,
         })
     }
 
@@ -280,7 +286,10 @@ impl PhaseTraining<'_> {
             classes: self.dataset.classes.len() as u32,
             pictures: pictures as u32,
         };
-        let loss = state.loss.compute(&step, inputs);
+        let place = (state.epoch, state.update);
+        let loss = state
+            .loss
+            .ask(place, |hook| hook.compute(&step, inputs.clone()));
         self.pass_on_messages(state)?;
         let loss = loss.map_err(|source| self.failed(state, source))?;
         let loss = loss
@@ -299,7 +308,7 @@ impl PhaseTraining<'_> {
     fn unusable(&self, state: &State<'_>, source: TensorError) -> TrainError {
         TrainError::Loss {
             place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.identity().to_string(),
+            plugin: state.loss.plugin().identity().to_string(),
             source,
         }
     }
@@ -308,7 +317,7 @@ impl PhaseTraining<'_> {
     fn not_connected(&self, state: &State<'_>, source: OptimizerError) -> TrainError {
         TrainError::NotConnected {
             place: self.place(state.epoch, state.update),
-            plugin: self.plugins.loss.plugin.identity().to_string(),
+            plugin: state.loss.plugin().identity().to_string(),
             source,
         }
     }
@@ -328,12 +337,16 @@ impl PhaseTraining<'_> {
                 .map(|(module, tensor)| Ok((module as u32, AnyTensor::from_tensor(tensor)?)))
                 .collect::<Result<Vec<_>, TensorError>>()
         };
-        let network = if state.loss.needs().network_features {
+        let network = if state.loss.hook().needs().network_features {
             forward.boundaries
         } else {
             Vec::new()
         };
         let meta = meta.map_or_else(Vec::new, |meta| meta.boundaries);
+        let weights = match state.loss.hook().weights() {
+            Some(granted) => trained_weights(&state.network, |name| granted.allow(name))?,
+            None => Vec::new(),
+        };
         Ok(LossInputs {
             logits: AnyTensor::from_tensor(forward.logits)?,
             class_ids: AnyTensor::from_ids(labels.clone().autodiff())?,
@@ -342,6 +355,7 @@ impl PhaseTraining<'_> {
                 .transpose()?,
             network_features: features(network)?,
             meta_features: features(meta.into_iter().map(Tensor::autodiff).collect())?,
+            weights,
         })
     }
 
@@ -352,17 +366,37 @@ impl PhaseTraining<'_> {
 
     /// Asks the schedule for the rate of every group, when it is time to.
     fn set_rates(&self, state: &mut State<'_>, index: u64) -> Result<(), TrainError> {
-        let per_epoch = state.schedule.stepping() == Stepping::PerEpoch;
+        let per_epoch = state.schedule.hook().stepping() == Stepping::PerEpoch;
         if per_epoch && index > 0 {
             return Ok(());
         }
-        let epoch = self.epoch_at(state, index);
+        let asked = self.ask_rates(state, index);
+        // The rates of all groups come from the same plugin.
+        let asked = match asked {
+            Ok(()) if state.schedule.was_just_replaced() => self.ask_rates(state, index),
+            asked => asked,
+        };
+        self.pass_on_messages(state)?;
+        asked
+    }
+
+    /// Asks the schedule for the rate of every group. One that takes the place of another within an
+    /// epoch, and steps by epochs, is asked for the beginning of the epoch.
+    fn ask_rates(&self, state: &mut State<'_>, index: u64) -> Result<(), TrainError> {
+        let (epoch, update) = (state.epoch, state.update);
+        let exact = self.epoch_at(state, index);
         for (position, group) in ParameterGroup::ALL.into_iter().enumerate() {
-            let moment = self.moment(state.update, epoch, group.name(), position);
-            let rate = state.schedule.rate(&moment);
+            let rate = state.schedule.ask((epoch, update), |schedule| {
+                schedule.rate(&match schedule.stepping() {
+                    Stepping::PerUpdate => self.moment(update, exact, group.name(), position),
+                    Stepping::PerEpoch => {
+                        self.moment(update - index, f64::from(epoch), group.name(), position)
+                    }
+                })
+            });
             state.rates[position] = rate.map_err(|source| self.failed(state, source))?;
         }
-        self.pass_on_messages(state)
+        Ok(())
     }
 
     /// The question to the schedule.
@@ -402,7 +436,7 @@ impl PhaseTraining<'_> {
                 return Err(TrainError::NotFinite {
                     place: self.place(epoch, update),
                     loss,
-                    plugin: self.plugins.loss.plugin.identity().to_string(),
+                    plugin: state.loss.plugin().identity().to_string(),
                     rate,
                 });
             }
@@ -432,15 +466,14 @@ impl PhaseTraining<'_> {
         )?;
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         let begun = Instant::now();
-        state
+        let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];
+        let place = (state.epoch, state.update);
+        let observed = state
             .schedule
-            .observe(
-                &moment,
-                &[("loss", score.loss), ("accuracy", score.accuracy)],
-            )
-            .map_err(|source| self.failed(state, source))?;
+            .ask(place, |schedule| schedule.observe(&moment, &metrics));
         state.besides += begun.elapsed();
         self.pass_on_messages(state)?;
+        observed.map_err(|source| self.failed(state, source))?;
         state.observer.observe(&Event::Evaluated {
             unit: self.phase.to_string(),
             epoch: state.epoch,
@@ -473,26 +506,42 @@ impl PhaseTraining<'_> {
         Ok(())
     }
 
-    /// Hands the plugins' recorded calls and messages on.
+    /// Tells the observer that a plugin was replaced, and keeps the call in which it failed.
+    fn tell_replaced(
+        &self,
+        state: &mut State<'_>,
+        (replacement, failed): (Replacement, PluginError),
+    ) -> Result<(), TrainError> {
+        let event = Event::PluginReplaced(replacement.clone());
+        state.observer.observe(&event)?;
+        let unit = Unit::Train(self.phase);
+        if let Some(recording) = failed.recording()
+            && let Some(file) =
+                self.folder
+                    .write_failure(unit, Some(&replacement.role), &recording)?
+        {
+            state.observer.observe(&Event::FailureRecorded {
+                unit: unit.to_string(),
+                command: replay_command(&file),
+                file: file.display().to_string(),
+            })?;
+        }
+        state.fallbacks.push(replacement);
+        Ok(())
+    }
+
+    /// Hands the plugins' recorded calls and messages on, and says which plugin was replaced.
     fn pass_on_messages(&self, state: &mut State<'_>) -> Result<(), TrainError> {
         self.keep_calls(state)?;
-        let schedule = &self.plugins.schedule.plugin.description().name;
-        let loss = &self.plugins.loss.plugin.description().name;
-        let messages = state
-            .schedule
-            .drain_messages()
-            .into_iter()
-            .map(|message| (schedule, message))
-            .chain(
-                state
-                    .loss
-                    .drain_messages()
-                    .into_iter()
-                    .map(|message| (loss, message)),
-            );
+        let mut messages = state.schedule.drain_messages();
+        messages.extend(state.loss.drain_messages());
+        let news = [state.schedule.take_news(), state.loss.take_news()];
+        for replaced in news.into_iter().flatten() {
+            self.tell_replaced(state, replaced)?;
+        }
         for (plugin, message) in messages {
             let unit = self.phase.to_string();
-            let plugin = plugin.clone();
+            let plugin = plugin.to_owned();
             let event = match message {
                 Message::Log { level, text, .. } => Event::PluginMessage {
                     unit,
@@ -516,25 +565,13 @@ impl PhaseTraining<'_> {
     fn plugin_cost(&self, state: &mut State<'_>, trained_for: Duration) -> Result<(), TrainError> {
         state.cost_told = Instant::now();
         let seconds = (trained_for + state.besides).as_secs_f64();
-        let plugins = [
-            (
-                "schedule",
-                &self.plugins.schedule,
-                state.schedule.statistics(),
-                state.schedule.spent(),
-            ),
-            (
-                "loss",
-                &self.plugins.loss,
-                state.loss.statistics(),
-                state.loss.spent(),
-            ),
-        ];
-        for (role, configured, statistics, spent) in plugins {
+        let schedule = state.schedule.used().map(|used| ("schedule", used));
+        let loss = state.loss.used().map(|used| ("loss", used));
+        for (role, (plugin, statistics, spent)) in schedule.chain(loss) {
             state.observer.observe(&Event::PluginCost {
                 unit: self.phase.to_string(),
                 role: role.to_owned(),
-                plugin: configured.plugin.description().name.clone(),
+                plugin: plugin.to_owned(),
                 calls: statistics.calls,
                 operations: statistics.operations,
                 readbacks: statistics.readbacks,

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use super::cost::{EqualCompute, depths, trained};
-use super::division::divide;
-use super::{Prepared, TrainError};
+use super::division::{Division, divide};
+use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
+use crate::event::Replacement;
 use crate::model::{Costs, Trained};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub division: Vec<ModuleDepth>,
     /// The units that cost something, in order.
     pub units: Vec<PlannedUnit>,
+    /// The partition scheme that failed and was replaced, if it was.
+    pub replaced: Option<Replacement>,
 }
 
 impl Plan {
@@ -56,7 +59,12 @@ impl Plan {
     /// When the scheme fails.
     pub fn new(prepared: &Prepared, device: &Chosen) -> Result<Self, TrainError> {
         let experiment = prepared.experiment();
-        let (division, _) = divide(prepared, &device.device)?;
+        let Division {
+            depths: division,
+            replaced,
+            ..
+        } = divide(prepared, &device.device)?;
+        weights::check_grants(prepared, &division)?;
         let compute = EqualCompute {
             architecture: &experiment.model,
             experiment,
@@ -89,7 +97,11 @@ impl Plan {
                 }
             })
             .collect();
-        Ok(Self { division, units })
+        Ok(Self {
+            division,
+            units,
+            replaced,
+        })
     }
 
     /// MACs of meta, modules, and fine-tuning, and of the baseline.

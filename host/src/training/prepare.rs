@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::TrainError;
+use super::{TrainError, fallback};
 use crate::experiment::{Experiment, PluginConfig, Resolved};
 use crate::phase::Phase;
-use crate::plugin::{Grants, Kind, Plugin, PluginHost, Settings};
+use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
 
 /// A plugin with its checked parameters.
@@ -15,6 +15,10 @@ pub struct Configured {
     pub plugin: Plugin,
     /// Its parameters in force.
     pub settings: Settings,
+    /// How much it may use, with the reason for more than usual.
+    pub limits: LimitsConfig,
+    /// The built-in plugin that goes on in its place when it fails, if the experiment names one.
+    pub fallback: Option<Box<Configured>>,
 }
 
 /// The plugins of one phase.
@@ -50,12 +54,46 @@ impl Prepared {
         &self.phases[phase.kind()]
     }
 
+    /// Every plugin with the name of its role: `partition`, `meta.schedule`, `meta.loss`, …
+    fn roles(&self) -> impl Iterator<Item = (String, &Configured)> {
+        let phases = self.phases.iter().flat_map(|(phase, plugins)| {
+            [
+                (format!("{phase}.schedule"), &plugins.schedule),
+                (format!("{phase}.loss"), &plugins.loss),
+            ]
+        });
+        std::iter::once(("partition".to_owned(), &self.partition)).chain(phases)
+    }
+
+    /// What a person should know and nothing is refused for, one sentence each: grants without use.
+    pub fn notes(&self) -> Vec<String> {
+        let mut unused: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
+        for (role, configured) in self.roles() {
+            let plugin = &configured.plugin;
+            for grant in plugin.unused_grants() {
+                unused
+                    .entry((plugin.identity().to_string(), grant.name()))
+                    .or_default()
+                    .push(format!("`{role}`"));
+            }
+        }
+        let note = |((plugin, grant), roles): ((String, &str), Vec<String>)| {
+            format!(
+                "{plugin} has the grant `{grant}` in {} and does not import what it opens (take the line out)",
+                roles.join(", ")
+            )
+        };
+        unused.into_iter().map(note).collect()
+    }
+
     /// Every plugin for the record of the run, by role.
     pub fn records(&self) -> BTreeMap<String, PluginRecord> {
-        let mut records = BTreeMap::from([("partition".to_owned(), record(&self.partition))]);
-        for (phase, plugins) in &self.phases {
-            records.insert(format!("{phase}.schedule"), record(&plugins.schedule));
-            records.insert(format!("{phase}.loss"), record(&plugins.loss));
+        let mut records = BTreeMap::new();
+        for (role, configured) in self.roles() {
+            if let Some(fallback) = &configured.fallback {
+                records.insert(format!("{role}.fallback"), record(fallback));
+            }
+            records.insert(role, record(configured));
         }
         records
     }
@@ -70,6 +108,8 @@ fn record(configured: &Configured) -> PluginRecord {
         origin: plugin.origin().to_string(),
         sha256: plugin.sha256().to_owned(),
         imports: plugin.imports().to_vec(),
+        grants: plugin.grants().clone(),
+        limits: configured.limits.clone(),
     }
 }
 
@@ -83,7 +123,8 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
         plugin: experiment.partition.plugin.clone(),
         grants: experiment.partition.grants.clone(),
         parameters: experiment.partition.parameters.clone(),
-        limits: experiment.partition.limits,
+        limits: experiment.partition.limits.clone(),
+        on_failure: experiment.partition.on_failure.clone(),
     };
     let partition = configure(host, "partition", &partition, Kind::PartitionScheme)?;
     let mut phases = BTreeMap::new();
@@ -120,10 +161,15 @@ fn configure(
         role: role.to_owned(),
         source,
     };
-    let grants = Grants::from_names(&config.plugin, &config.grants).map_err(refused)?;
     let plugin = host
-        .load(&config.plugin, kind, &grants, &config.limits)
+        .load(&config.plugin, kind, &config.grants, &config.limits.limits)
         .map_err(refused)?;
     let settings = plugin.settings(&config.parameters).map_err(refused)?;
-    Ok(Configured { plugin, settings })
+    let fallback = fallback::load(host, role, &config.on_failure, kind)?;
+    Ok(Configured {
+        plugin,
+        settings,
+        limits: config.limits.clone(),
+        fallback,
+    })
 }

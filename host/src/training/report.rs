@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::TrainError;
+use crate::event::Replacement;
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::run::{RunFolder, Unit, UnitResult};
@@ -50,6 +51,8 @@ pub struct Report {
     pub longest_chain: Option<Spent>,
     /// The end-to-end baseline, when it is finished.
     pub baseline: Option<Spent>,
+    /// Plugins that failed and were replaced, in the order of the units.
+    pub fallbacks: Vec<Replacement>,
 }
 
 impl Report {
@@ -57,14 +60,20 @@ impl Report {
     ///
     /// # Errors
     /// When a result cannot be read.
-    pub(super) fn new(folder: &RunFolder, division: &[ModuleDepth]) -> Result<Self, TrainError> {
+    pub(super) fn new(
+        folder: &RunFolder,
+        division: &[ModuleDepth],
+        fallbacks: &[Replacement],
+    ) -> Result<Self, TrainError> {
         let mut results = Vec::new();
         for unit in Unit::all(division.len()) {
             if let Some(result) = folder.result(unit)? {
                 results.push((unit, result));
             }
         }
-        Ok(Self::from_results(&results, division))
+        let mut report = Self::from_results(&results, division);
+        report.fallbacks.splice(..0, fallbacks.iter().cloned());
+        Ok(report)
     }
 
     /// The table of these results.
@@ -114,6 +123,10 @@ impl Report {
             incubation: sum(alone, together),
             longest_chain: sum(alone, slowest),
             baseline: spent(&[Unit::Train(Phase::Baseline)]),
+            fallbacks: results
+                .iter()
+                .flat_map(|(_, result)| result.fallbacks.iter().cloned())
+                .collect(),
         }
     }
 
@@ -184,6 +197,7 @@ mod tests {
             seconds,
             weights_sha256: String::new(),
             built_from: BTreeMap::new(),
+            fallbacks: Vec::new(),
         };
         (unit, result)
     }

@@ -9,14 +9,15 @@ use toml::Table;
 
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
-use super::division::divide;
+use super::division::{Division, divide};
 use super::evaluation::{Score, evaluate};
+use super::fallback::Standby;
 use super::phase::PhaseTraining;
 use super::report::Report;
-use super::{PhaseCost, Prepared, TrainError};
+use super::{PhaseCost, Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Observer, Replacement};
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -33,6 +34,8 @@ pub struct Runner {
     prepared: Prepared,
     /// The division into modules.
     division: Vec<ModuleDepth>,
+    /// The partition scheme that failed and was replaced, if it was.
+    fallbacks: Vec<Replacement>,
     /// The run folder.
     folder: RunFolder,
     /// The device that trains.
@@ -64,56 +67,63 @@ impl Runner {
         })?;
         let plugins = prepared.records();
         let data_sha256 = prepared.resolved.dataset.digest.clone();
-        let (folder, division) = if let Some((folder, experiment, record)) = RunFolder::open(path)?
-        {
-            if &experiment != prepared.experiment() {
-                return Err(RunError::OtherExperiment {
-                    path: path.to_path_buf(),
-                    differences: differences(&experiment, prepared.experiment()),
+        let (folder, division, fallbacks) =
+            if let Some((folder, experiment, record)) = RunFolder::open(path)? {
+                if &experiment != prepared.experiment() {
+                    return Err(RunError::OtherExperiment {
+                        path: path.to_path_buf(),
+                        differences: differences(&experiment, prepared.experiment()),
+                    }
+                    .into());
                 }
-                .into());
-            }
-            for (role, before) in &record.plugins {
-                if let Some(now) = plugins.get(role)
-                    && now.sha256 != before.sha256
-                {
+                for (role, before) in &record.plugins {
+                    if let Some(now) = plugins.get(role)
+                        && now.sha256 != before.sha256
+                    {
+                        return Err(TrainError::Changed {
+                            what: format!("the plugin for `{role}` ({})", before.origin),
+                            before: before.sha256.clone(),
+                            now: now.sha256.clone(),
+                        });
+                    }
+                }
+                if record.data_sha256 != data_sha256 {
                     return Err(TrainError::Changed {
-                        what: format!("the plugin for `{role}` ({})", before.origin),
-                        before: before.sha256.clone(),
-                        now: now.sha256.clone(),
+                        what: "the pictures".to_owned(),
+                        before: record.data_sha256,
+                        now: data_sha256,
                     });
                 }
-            }
-            if record.data_sha256 != data_sha256 {
-                return Err(TrainError::Changed {
-                    what: "the pictures".to_owned(),
-                    before: record.data_sha256,
-                    now: data_sha256,
-                });
-            }
-            (folder, record.division)
-        } else {
-            let (division, calls) = divide(&prepared, &device.device)?;
-            let record = RunRecord {
-                format: FORMAT,
-                host_version: env!("CARGO_PKG_VERSION").to_owned(),
-                experiment_sha256: digest::sha256(toml.as_bytes()),
-                data_sha256,
-                plugins,
-                division,
-            };
-            let folder = RunFolder::create(path, &toml, &record)?;
-            if let Some(bytes) = prepared.record_calls {
-                let mut writer = folder.call_writer(None, bytes)?;
-                for call in &calls {
-                    writer.write(call)?;
+                (folder, record.division, record.fallbacks)
+            } else {
+                let Division {
+                    depths: division,
+                    replaced,
+                    calls,
+                } = divide(&prepared, &device.device)?;
+                weights::check_grants(&prepared, &division)?;
+                let record = RunRecord {
+                    format: FORMAT,
+                    host_version: env!("CARGO_PKG_VERSION").to_owned(),
+                    experiment_sha256: digest::sha256(toml.as_bytes()),
+                    data_sha256,
+                    plugins,
+                    division,
+                    fallbacks: replaced.into_iter().collect(),
+                };
+                let folder = RunFolder::create(path, &toml, &record)?;
+                if let Some(bytes) = prepared.record_calls {
+                    let mut writer = folder.call_writer(None, bytes)?;
+                    for call in &calls {
+                        writer.write(call)?;
+                    }
                 }
-            }
-            (folder, record.division)
-        };
+                (folder, record.division, record.fallbacks)
+            };
         Ok(Self {
             prepared,
             division,
+            fallbacks,
             folder,
             device,
         })
@@ -175,6 +185,9 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        for replacement in &self.fallbacks {
+            observer.observe(&Event::PluginReplaced(replacement.clone()))?;
+        }
         for unit in finished {
             observer.observe(&Event::UnitSkipped {
                 unit: unit.to_string(),
@@ -195,7 +208,7 @@ impl Runner {
     /// # Errors
     /// When a result cannot be read.
     pub fn report(&self) -> Result<Report, TrainError> {
-        Report::new(&self.folder, &self.division)
+        Report::new(&self.folder, &self.division, &self.fallbacks)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
@@ -254,7 +267,7 @@ impl Runner {
         };
         let file = source
             .recording()
-            .and_then(|recording| self.folder.write_failure(unit, &recording).ok()?);
+            .and_then(|recording| self.folder.write_failure(unit, None, &recording).ok()?);
         match file {
             Some(file) => TrainError::Recorded {
                 source: Box::new(error),
@@ -293,6 +306,7 @@ impl Runner {
             seed: experiment.seed,
             device: &self.device.device,
             meta,
+            folder: &self.folder,
             read_every: if self.device.waits_for_reads {
                 READ_EVERY_ON_GPU
             } else {
@@ -312,6 +326,7 @@ impl Runner {
             pictures: cost.pictures(),
             forward_macs: cost.pictures() * (cost.macs.forward + meta_macs),
             backward_macs: cost.pictures() * cost.macs.backward,
+            fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
         let metadata = self.metadata(&result);
@@ -364,12 +379,12 @@ impl Runner {
             seed: Seed(self.prepared.experiment().seed),
             phase,
         };
-        let hook = LossHook::new(&loss.plugin, &loss.settings, context);
+        let hook = Standby::<LossHook>::start(loss, context);
         let hook = hook.map_err(|source| TrainError::PluginRefused {
             role: "module.loss".to_owned(),
             source,
         })?;
-        if hook.needs().meta_features {
+        if hook.hook().needs().meta_features {
             let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
             Ok(Some(meta.valid()))
         } else {
@@ -435,6 +450,7 @@ impl Runner {
             seconds: 0.0,
             weights_sha256: String::new(),
             built_from,
+            fallbacks: Vec::new(),
         }
     }
 

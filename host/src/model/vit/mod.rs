@@ -3,6 +3,7 @@
 mod block;
 mod config;
 mod cost;
+mod names;
 mod patch;
 mod stage;
 
