@@ -505,6 +505,6 @@ fn the_cost_of_plugins_is_told_after_every_epoch() {
 
     // A hook that computes much more has a larger share.
     let plugin = format!("loss.plugin={}", faulty("faulty-read-back"));
-    let reading = costs("reading", &[&plugin, "loss.grants=[\"read-back\"]"]);
+    let reading = costs("reading", &[&plugin, "loss.grants.read-back=to test"]);
     assert!(number(&reading[3], "readbacks") >= 8.0, "{:?}", reading[3]);
 }

@@ -161,6 +161,16 @@ pub enum Event {
         /// The plugin's share of those.
         share: f64,
     },
+    /// The call in which a plugin failed was written down; a run that ends with it says so in its
+    /// error.
+    FailureRecorded {
+        /// The unit.
+        unit: String,
+        /// The file.
+        file: String,
+        /// What to type to make the call again.
+        command: String,
+    },
     /// The room for recorded calls is used up.
     RecordingStopped {
         /// The unit.

@@ -24,8 +24,8 @@ struct Training {
     last_line: Option<Instant>,
     recent: VecDeque<(f64, f64)>,
     validation: Option<f64>,
-    /// The share of each plugin, by its role.
-    shares: BTreeMap<String, f64>,
+    /// The share of each plugin, by its role and name.
+    shares: BTreeMap<(String, String), f64>,
     bar: Option<ProgressBar>,
 }
 
@@ -226,11 +226,20 @@ impl Observer for Progress {
                 );
                 self.unit_line(unit, &text)
             }
-            Event::PluginCost { role, share, .. } => {
+            Event::PluginCost {
+                role,
+                plugin,
+                share,
+                ..
+            } => {
                 if let Some(training) = &mut self.training {
-                    training.shares.insert(role.clone(), *share);
+                    let which = (role.clone(), plugin.clone());
+                    training.shares.insert(which, *share);
                 }
                 Ok(())
+            }
+            Event::FailureRecorded { unit, command, .. } => {
+                self.unit_line(unit, &format!("reproduce with: {command}"))
             }
             Event::RecordingStopped { unit, file, calls } => {
                 let text = format!(

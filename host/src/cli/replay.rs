@@ -6,12 +6,20 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::number::thousands;
+use super::print_json;
 use super::run::plugin_host;
-use super::{print, print_json};
 use crate::plugin::{
     Divergence, HostCall, Outcome, PluginHost, RecordedState, Recording, Recordings, ReplayError,
-    Replayed,
+    Replayed, plain,
 };
+
+/// Characters of a line.
+const LINE: usize = 2_000;
+
+/// Prints a line that may hold words of a stranger: nothing in it is carried out by a terminal.
+fn print(line: &str) -> Result<()> {
+    super::print(&plain(line, LINE))
+}
 
 /// Makes recorded calls again and shows the first thing that each does otherwise.
 pub(super) fn replay(

@@ -56,6 +56,7 @@ pub use schedule::{Group, Moment, Schedule, Stepping};
 pub use session::Statistics;
 pub use settings::{SettingValue, Settings, UnsupportedValue};
 pub use state::Spent;
+pub use text::plain;
 pub use trace::{HostCall, Trace};
 pub use values::{Bytes, Exact, TensorValues};
 pub use weights::WeightNames;

@@ -19,7 +19,7 @@
 //! kind      partition-scheme | lr-schedule | loss-hook
 //! settings  parameters in force, as a TOML document
 //! context   seed and phase; null for a partition scheme
-//! grants    as the experiment gave them, for people: a replay gives every grant
+//! grants    as the experiment gave them
 //! limits    as they were in force
 //! state     {"bytes": hexadecimal} from `save`, or {"unknown": why}
 //! call      hook and arguments; floats as texts, tensors as shape and the bits of their float32
@@ -36,6 +36,7 @@ use crate::tensor::{AnyTensor, TensorError};
 
 use super::engine::Plugin;
 use super::error::{PluginError, PluginErrorKind};
+use super::grants::Grants;
 use super::identity::Origin;
 use super::kind::{Hook, Kind};
 use super::limits::Limits;
@@ -67,8 +68,8 @@ pub struct Recording {
     pub settings: String,
     /// What the plugin worked for; nothing for a partition scheme.
     pub context: Option<RecordedContext>,
-    /// What the experiment allowed it, for people.
-    pub grants: serde_json::Value,
+    /// What the experiment allowed it.
+    pub grants: Grants,
     /// How much it could use.
     pub limits: Limits,
     /// What it remembered before the call.
@@ -201,8 +202,7 @@ pub struct RecordedInputs {
     pub network_features: Vec<(u32, TensorValues)>,
     /// As `network_features`, of the meta model.
     pub meta_features: Vec<(u32, TensorValues)>,
-    /// The weights that the hook could see, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The weights that the hook may see, by name.
     pub weights: Vec<(String, TensorValues)>,
 }
 
@@ -304,7 +304,7 @@ impl Captured {
                 seed: context.seed.0,
                 phase: context.phase,
             }),
-            grants: serde_json::to_value(plugin.grants()).map_err(ReplayError::unwritable)?,
+            grants: plugin.grants().clone(),
             limits: *plugin.limits(),
             state: self.state.clone(),
             call: self.call.clone(),

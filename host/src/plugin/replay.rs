@@ -42,8 +42,8 @@ const CEILING: Limits = Limits {
     live_tensors: 100_000,
     device_bytes: 8 << 30,
     operations: 10_000_000,
-    work: 10_000_000_000_000,
-    copied_bytes: 256 << 20,
+    work: 1_000_000_000_000_000,
+    copied_bytes: 1 << 30,
     log_bytes: 16 << 20,
 };
 
@@ -318,8 +318,12 @@ impl Recording {
             Some(other) => other.to_owned(),
             None => self.reference()?,
         };
-        let every = Grants::of(&Grant::ALL);
-        let plugin = host.load(&reference, self.kind, &every, &self.limits)?;
+        // Another build may need another grant, and there is nothing here that it could see.
+        let grants = match other {
+            Some(_) => Grants::of(&Grant::ALL),
+            None => self.grants.clone(),
+        };
+        let plugin = host.load(&reference, self.kind, &grants, &self.limits)?;
         let other_build = plugin.sha256() != self.plugin.sha256;
         if other_build && other.is_none() {
             return Err(ReplayError::OtherBuild {

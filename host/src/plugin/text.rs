@@ -16,7 +16,7 @@ pub(super) const NAME: usize = 120;
 /// `text` on one line: control characters and characters that turn the direction of writing are
 /// spelled out, line breaks and tabs become spaces, and what is beyond `most` characters is counted
 /// instead of shown.
-pub(super) fn plain(text: &str, most: usize) -> String {
+pub fn plain(text: &str, most: usize) -> String {
     let mut plain = String::new();
     for character in text.chars().take(most) {
         match character {

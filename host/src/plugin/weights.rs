@@ -11,6 +11,7 @@ use super::contract::v0_1::incubate::plugin::types::{Fault, FaultCode};
 use super::contract::v0_1::incubate::plugin::weights;
 use super::state::State;
 use super::tensors::Handle;
+use super::trace::shown_list;
 
 /// Names of weights; a `*` in a name stands for any text, dots included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,16 +163,19 @@ impl Weights {
 
 impl weights::Host for State {
     fn names(&mut self) -> wasmtime::Result<Vec<String>> {
+        let asked = self.asked("names", &[], String::new);
         let lent = self.weights.lent.iter().flatten();
-        Ok(lent.map(|(name, _)| name.clone()).collect())
+        let names: Vec<String> = lent.map(|(name, _)| name.clone()).collect();
+        self.answered(asked, |_| shown_list(&names));
+        Ok(names)
     }
 
     fn get(&mut self, name: String) -> wasmtime::Result<Result<Resource<Handle>, Fault>> {
-        let tensor = match self.weights.get(&name) {
-            Ok(tensor) => tensor.clone(),
-            Err(fault) => return Ok(Err(fault)),
-        };
-        Ok(self.arena.insert(tensor).map_err(Fault::from))
+        let asked = self.asked("get", &[], || format!("{name:?}"));
+        let tensor = self.weights.get(&name).cloned();
+        let answer = Ok(tensor.and_then(|tensor| Ok(self.arena.insert(tensor)?)));
+        self.answered_tensor(asked, &answer);
+        answer
     }
 }
 

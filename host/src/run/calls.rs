@@ -11,8 +11,8 @@ use crate::plugin::{RECORDING_BYTES_MAX, Recording};
 
 /// The file with every recorded call.
 const CALLS: &str = "calls.jsonl";
-/// The file with the call that failed.
-const FAILURE: &str = "failure.json";
+/// The roles whose plugins another can replace when they fail.
+const ROLES: [&str; 2] = ["schedule", "loss"];
 
 /// Writes recorded calls until a number of bytes is reached.
 #[derive(Debug)]
@@ -94,15 +94,19 @@ impl RunFolder {
     }
 
     /// Writes the call that failed, and says where; nothing when it is too large to be read again.
+    /// `role` is that of a plugin that was replaced; without one the unit ends with the failure.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_failure(
         &self,
         unit: Unit,
+        role: Option<&str>,
         recording: &Recording,
     ) -> Result<Option<PathBuf>, RunError> {
-        let name = PathBuf::from("units").join(unit.to_string()).join(FAILURE);
+        let name = PathBuf::from("units")
+            .join(unit.to_string())
+            .join(failure(role));
         let path = self.path().join(&name);
         let mut line = serde_json::to_vec(recording).map_err(|error| RunError::File {
             action: "write",
@@ -122,14 +126,27 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be removed.
     pub fn forget_failure(&self, unit: Unit) -> Result<(), RunError> {
-        let path = self.unit_file(unit, FAILURE);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RunError::File {
-                action: "remove",
-                path,
-                source,
-            }),
-            _ => Ok(()),
+        for role in ROLES.map(Some).into_iter().chain([None]) {
+            let path = self.unit_file(unit, &failure(role));
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(RunError::File {
+                        action: "remove",
+                        path,
+                        source,
+                    });
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
+}
+
+/// The file with the call that failed.
+fn failure(role: Option<&str>) -> String {
+    role.map_or_else(
+        || "failure.json".to_owned(),
+        |role| format!("failure-{role}.json"),
+    )
 }

@@ -6,6 +6,7 @@
 //! RUN/calls.jsonl                     the partition scheme's calls, when they are recorded
 //! RUN/units/NAME/calls.jsonl          the other plugins' calls, when they are recorded
 //! RUN/units/NAME/failure.json         the call of a plugin that ended the unit
+//! RUN/units/NAME/failure-ROLE.json    the call in which a plugin failed that was replaced
 //! RUN/units/NAME/events.jsonl         one line an event
 //! RUN/units/NAME/weights.safetensors  the trained weights
 //! RUN/units/NAME/result.json          written last: the unit is finished

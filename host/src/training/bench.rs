@@ -16,7 +16,7 @@ use super::error::Place;
 use super::{TrainError, division};
 use crate::data::{Loader, Part};
 use crate::experiment::{Experiment, Resolved};
-use crate::model::{DropPath, Forward, Network};
+use crate::model::{DropPath, Forward, Network, trained_weights};
 use crate::optimizer::{AdamWConfig, Group as ParameterGroup, Optimizer};
 use crate::phase::Phase;
 use crate::plugin::{
@@ -153,7 +153,7 @@ pub fn bench(
     let settings = plugin.settings(given)?;
     let workload = Workload::new(&resolved)?;
     let (network, forward) = workload.network()?;
-    let step_ns = workload.step_ns(network)?;
+    let step_ns = workload.step_ns(network.clone())?;
     let mut bench = Bench {
         name: plugin.description().name.clone(),
         version: plugin.description().version.to_string(),
@@ -175,7 +175,10 @@ pub fn bench(
             None
         }
         Kind::LrSchedule => Some(schedule(&mut bench, &workload, &plugin, &settings)?),
-        Kind::LossHook => Some(loss(&mut bench, &workload, forward, &plugin, &settings)?),
+        Kind::LossHook => {
+            let pass = (&network, forward);
+            Some(loss(&mut bench, &workload, pass, &plugin, &settings)?)
+        }
     };
     bench.share_of_step = per_update.map(|nanoseconds| nanoseconds / step_ns as f64);
     Ok(bench)
@@ -277,7 +280,7 @@ fn schedule(
 fn loss(
     bench: &mut Bench,
     workload: &Workload<'_>,
-    forward: Forward,
+    (network, forward): (&Network, Forward),
     plugin: &Plugin,
     settings: &Settings,
 ) -> Result<f64, TrainError> {
@@ -296,7 +299,7 @@ fn loss(
     let logits = forward.logits.detach().require_grad();
     let [pictures, classes] = logits.dims();
     let inputs = workload
-        .inputs(&hook, logits.clone(), forward.boundaries)
+        .inputs(&hook, network, logits.clone(), forward.boundaries)
         .map_err(unusable)?;
     let soft = LossInputs {
         soft_targets: Some(AnyTensor::from_tensor(workload.targets()).map_err(unusable)?),
@@ -451,6 +454,7 @@ impl<'a> Workload<'a> {
     fn inputs(
         &self,
         hook: &LossHook,
+        network: &Network,
         logits: Tensor<2>,
         boundaries: Vec<Tensor<3>>,
     ) -> Result<LossInputs, TensorError> {
@@ -462,13 +466,17 @@ impl<'a> Workload<'a> {
             })
             .collect::<Result<Vec<_>, TensorError>>()
         };
+        let weights = match hook.weights() {
+            Some(granted) => trained_weights(network, |name| granted.allow(name))?,
+            None => Vec::new(),
+        };
         Ok(LossInputs {
             logits: AnyTensor::from_tensor(logits)?,
             class_ids: AnyTensor::from_ids(self.labels.clone().autodiff())?,
             soft_targets: None,
             network_features: features(hook.needs().network_features)?,
             meta_features: features(hook.needs().meta_features)?,
-            weights: Vec::new(),
+            weights,
         })
     }
 }

@@ -19,15 +19,14 @@ const BYTES_PER_PARAMETER: u32 = 16;
 pub(super) struct Division {
     /// The depths of every module.
     pub(super) depths: Vec<ModuleDepth>,
-    /// The scheme that failed, when another one answered.
+    /// What happened when the scheme itself failed.
     pub(super) replaced: Option<Replacement>,
-    /// The calls of the schemes, when they are recorded.
+    /// The calls of the schemes, when they are to be recorded.
     pub(super) calls: Vec<Recording>,
 }
 
 /// The depths of every module, as the experiment's partition scheme answers. When the experiment
-/// asks for it, every block is timed on `device` first. Also the calls of the scheme, when they are
-/// to be recorded.
+/// asks for it, every block is timed on `device` first.
 ///
 /// # Errors
 /// When the scheme fails or its answer breaks a rule.
@@ -52,24 +51,24 @@ pub(super) fn divide(prepared: &Prepared, device: &Device) -> Result<Division, T
     };
     let request = request(experiment, times.as_ref());
     let mut calls = Vec::new();
-    let mut ask = |partition: &Configured| {
-        let mut scheme = PartitionScheme::new(&partition.plugin, &partition.settings)?;
+    let mut ask = |scheme: &Configured| {
+        let mut one = PartitionScheme::new(&scheme.plugin, &scheme.settings)?;
         if prepared.record_calls.is_some() {
-            scheme.record_calls();
+            one.record_calls();
         }
-        let depths = scheme.divide(&request);
-        calls.extend(scheme.drain_recordings());
+        let depths = one.divide(&request);
+        calls.extend(one.drain_recordings());
         depths
     };
-    let partition = &prepared.partition;
-    let (depths, replaced) = match (ask(partition), partition.fallback.as_deref()) {
+    let fallback = prepared.partition.fallback.as_deref();
+    let (depths, replaced) = match (ask(&prepared.partition), fallback) {
         (Ok(depths), _) => (depths, None),
         (Err(failed), None) => return Err(refused(failed)),
         (Err(failed), Some(scheme)) => {
             let depths = ask(scheme).map_err(refused)?;
             let role = "partition";
-            let replaced = fallback::replacement(role, role, &failed, scheme, (0, 0));
-            (depths, Some(replaced))
+            let replacement = fallback::replacement(role, role, &failed, scheme, (0, 0));
+            (depths, Some(replacement))
         }
     };
     Ok(Division {

@@ -1,7 +1,7 @@
 //! What can go wrong between an experiment and its results.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -32,6 +32,12 @@ impl fmt::Display for Place {
         } = self;
         write!(formatter, "unit `{unit}`, epoch {epoch}, update {update}")
     }
+}
+
+/// What a person types to make a failed call again.
+pub(super) fn replay_command(file: &Path) -> String {
+    let word = crate::spelling::shell_word(&file.to_string_lossy());
+    format!("incubate plugin replay {word}")
 }
 
 /// A run that cannot go on.
@@ -68,7 +74,7 @@ pub enum TrainError {
         source: PluginError,
     },
     /// A plugin failed in a call that was written down.
-    #[error("{source}; reproduce with: incubate plugin replay {}", crate::spelling::shell_word(&file.to_string_lossy()))]
+    #[error("{source}; reproduce with: {}", replay_command(file))]
     Recorded {
         /// The failure.
         source: Box<TrainError>,

@@ -90,11 +90,14 @@ pub(super) trait Serving: Sized {
     /// What it said since the last call of this function.
     fn drain_messages(&mut self) -> Vec<Message>;
 
-    /// What it has used, and for how long.
-    fn used(&self) -> (Statistics, Spent);
+    /// What it has used.
+    fn statistics(&self) -> Statistics;
 
-    /// Records every call from now on, or no further one.
-    fn record(&mut self, on: bool);
+    /// The wall time of its calls.
+    fn spent(&self) -> Spent;
+
+    /// Records every call from now on, or none.
+    fn record(&mut self, record: bool);
 
     /// The calls since the last call of this function, when they are recorded.
     fn drain_recordings(&mut self) -> Vec<Recording>;
@@ -117,12 +120,16 @@ macro_rules! serving {
                 self.drain_messages()
             }
 
-            fn used(&self) -> (Statistics, Spent) {
-                (self.statistics(), self.spent())
+            fn statistics(&self) -> Statistics {
+                self.statistics()
             }
 
-            fn record(&mut self, on: bool) {
-                if on {
+            fn spent(&self) -> Spent {
+                self.spent()
+            }
+
+            fn record(&mut self, record: bool) {
+                if record {
                     self.record_calls();
                 } else {
                     self.stop_recording();
@@ -145,16 +152,16 @@ pub(super) struct Standby<'a, T> {
     hook: T,
     serving: &'a Configured,
     context: Context,
-    /// A replacement that nobody has been told of.
-    news: Option<Replacement>,
+    /// A replacement that nobody has been told of, and the failure behind it.
+    news: Option<(Replacement, PluginError)>,
     /// What a plugin that failed said last.
     last_words: Vec<(&'a str, Message)>,
-    /// Whether calls are recorded.
-    recording: bool,
-    /// The calls of a plugin that failed.
-    last_calls: Vec<Recording>,
     /// What a plugin that failed had used.
     retired: Option<(&'a str, Statistics, Spent)>,
+    /// Whether calls are recorded.
+    records: bool,
+    /// The calls of a plugin that failed.
+    last_calls: Vec<Recording>,
 }
 
 impl<'a, T: Serving> Standby<'a, T> {
@@ -170,7 +177,7 @@ impl<'a, T: Serving> Standby<'a, T> {
             (Err(failed), Some(fallback)) => {
                 let unit = context.phase.to_string();
                 let news = replacement(&unit, T::ROLE, &failed, fallback, (0, 0));
-                (start(fallback)?, fallback, Some(news))
+                (start(fallback)?, fallback, Some((news, failed)))
             }
         };
         Ok(Self {
@@ -179,9 +186,9 @@ impl<'a, T: Serving> Standby<'a, T> {
             context,
             news,
             last_words: Vec::new(),
-            recording: false,
-            last_calls: Vec::new(),
             retired: None,
+            records: false,
+            last_calls: Vec::new(),
         })
     }
 
@@ -212,20 +219,21 @@ impl<'a, T: Serving> Standby<'a, T> {
         let Some(fallback) = self.serving.fallback.as_deref() else {
             return Err(failed);
         };
-        let mut next = T::start(&fallback.plugin, &fallback.settings, self.context)?;
-        if self.recording {
-            next.record(true);
-        }
+        let next = T::start(&fallback.plugin, &fallback.settings, self.context)?;
         let name = self.serving.plugin.description().name.as_str();
-        let (statistics, spent) = self.hook.used();
-        self.retired = Some((name, statistics, spent));
-        self.last_calls.extend(self.hook.drain_recordings());
+        self.retired = Some((name, self.hook.statistics(), self.hook.spent()));
         let words = self.hook.drain_messages();
         self.last_words
             .extend(words.into_iter().map(|word| (name, word)));
         let unit = self.context.phase.to_string();
-        self.news = Some(replacement(&unit, T::ROLE, &failed, fallback, place));
+        let news = replacement(&unit, T::ROLE, &failed, fallback, place);
+        self.last_calls.extend(self.hook.drain_recordings());
+        if self.records {
+            self.last_calls.extend(failed.recording());
+        }
+        self.news = Some((news, failed));
         self.hook = next;
+        self.hook.record(self.records);
         self.serving = fallback;
         question(&mut self.hook)
     }
@@ -236,7 +244,7 @@ impl<'a, T: Serving> Standby<'a, T> {
     }
 
     /// The replacement that nobody has been told of.
-    pub(super) const fn take_news(&mut self) -> Option<Replacement> {
+    pub(super) const fn take_news(&mut self) -> Option<(Replacement, PluginError)> {
         self.news.take()
     }
 
@@ -249,22 +257,23 @@ impl<'a, T: Serving> Standby<'a, T> {
         messages
     }
 
-    /// What every plugin that served has used, with its name and the time that it took.
-    pub(super) fn used(&self) -> impl Iterator<Item = (&'a str, Statistics, Spent)> + use<'a, T> {
+    /// What every plugin that served has used, with its name.
+    pub(super) fn used(&self) -> impl Iterator<Item = (&'a str, Statistics, Spent)> {
         let name = self.serving.plugin.description().name.as_str();
-        let (statistics, spent) = self.hook.used();
-        self.retired.into_iter().chain([(name, statistics, spent)])
+        self.retired
+            .into_iter()
+            .chain([(name, self.hook.statistics(), self.hook.spent())])
     }
 
-    /// Records every call from now on, and those that started the plugin.
+    /// Records every call from now on.
     pub(super) fn record_calls(&mut self) {
-        self.recording = true;
+        self.records = true;
         self.hook.record(true);
     }
 
     /// Records no further call.
     pub(super) fn stop_recording(&mut self) {
-        self.recording = false;
+        self.records = false;
         self.hook.record(false);
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::cost::PhaseCost;
-use super::error::Place;
+use super::error::{Place, replay_command};
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
 use super::metrics::{Measured, PendingMetrics};
@@ -23,7 +23,7 @@ use crate::plugin::{
     Stepping,
 };
 use crate::random::Seed;
-use crate::run::CallWriter;
+use crate::run::{CallWriter, RunFolder, Unit};
 use crate::tensor::{AnyTensor, TensorError};
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
@@ -50,6 +50,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) device: &'a Device,
     /// The whole meta model, recording no gradients, for hooks that compare with its features.
     pub(super) meta: Option<Network>,
+    /// Where failed calls of plugins are written down.
+    pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
 }
@@ -463,9 +465,9 @@ impl PhaseTraining<'_> {
             self.device,
         )?;
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
+        let begun = Instant::now();
         let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];
         let place = (state.epoch, state.update);
-        let begun = Instant::now();
         let observed = state
             .schedule
             .ask(place, |schedule| schedule.observe(&moment, &metrics));
@@ -504,16 +506,38 @@ impl PhaseTraining<'_> {
         Ok(())
     }
 
+    /// Tells the observer that a plugin was replaced, and keeps the call in which it failed.
+    fn tell_replaced(
+        &self,
+        state: &mut State<'_>,
+        (replacement, failed): (Replacement, PluginError),
+    ) -> Result<(), TrainError> {
+        let event = Event::PluginReplaced(replacement.clone());
+        state.observer.observe(&event)?;
+        let unit = Unit::Train(self.phase);
+        if let Some(recording) = failed.recording()
+            && let Some(file) =
+                self.folder
+                    .write_failure(unit, Some(&replacement.role), &recording)?
+        {
+            state.observer.observe(&Event::FailureRecorded {
+                unit: unit.to_string(),
+                command: replay_command(&file),
+                file: file.display().to_string(),
+            })?;
+        }
+        state.fallbacks.push(replacement);
+        Ok(())
+    }
+
     /// Hands the plugins' recorded calls and messages on, and says which plugin was replaced.
     fn pass_on_messages(&self, state: &mut State<'_>) -> Result<(), TrainError> {
         self.keep_calls(state)?;
         let mut messages = state.schedule.drain_messages();
         messages.extend(state.loss.drain_messages());
         let news = [state.schedule.take_news(), state.loss.take_news()];
-        for replacement in news.into_iter().flatten() {
-            let event = Event::PluginReplaced(replacement.clone());
-            state.observer.observe(&event)?;
-            state.fallbacks.push(replacement);
+        for replaced in news.into_iter().flatten() {
+            self.tell_replaced(state, replaced)?;
         }
         for (plugin, message) in messages {
             let unit = self.phase.to_string();
@@ -541,9 +565,9 @@ impl PhaseTraining<'_> {
     fn plugin_cost(&self, state: &mut State<'_>, trained_for: Duration) -> Result<(), TrainError> {
         state.cost_told = Instant::now();
         let seconds = (trained_for + state.besides).as_secs_f64();
-        let schedules = state.schedule.used().map(|used| ("schedule", used));
-        let losses = state.loss.used().map(|used| ("loss", used));
-        for (role, (plugin, statistics, spent)) in schedules.chain(losses) {
+        let schedule = state.schedule.used().map(|used| ("schedule", used));
+        let loss = state.loss.used().map(|used| ("loss", used));
+        for (role, (plugin, statistics, spent)) in schedule.chain(loss) {
             state.observer.observe(&Event::PluginCost {
                 unit: self.phase.to_string(),
                 role: role.to_owned(),

@@ -267,7 +267,7 @@ impl Runner {
         };
         let file = source
             .recording()
-            .and_then(|recording| self.folder.write_failure(unit, &recording).ok()?);
+            .and_then(|recording| self.folder.write_failure(unit, None, &recording).ok()?);
         match file {
             Some(file) => TrainError::Recorded {
                 source: Box::new(error),
@@ -306,6 +306,7 @@ impl Runner {
             seed: experiment.seed,
             device: &self.device.device,
             meta,
+            folder: &self.folder,
             read_every: if self.device.waits_for_reads {
                 READ_EVERY_ON_GPU
             } else {
