@@ -12,6 +12,7 @@ mod digest;
 pub mod event;
 pub mod experiment;
 pub mod kernels;
+pub mod lock;
 pub mod model;
 pub mod optimizer;
 pub mod phase;

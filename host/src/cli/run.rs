@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::arguments::RunOptions;
 use super::number::{percent, seconds, short, thousands};
 use super::progress::Progress;
-use super::{print, print_json, table};
+use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
 use crate::plugin::PluginHost;
@@ -37,7 +37,13 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
-    let host = plugin_host()?;
+    let mut host = plugin_host()?;
+    sources::supply(
+        &mut host,
+        &resolved.experiment,
+        options.experiment.experiment.as_deref(),
+        &options.sources,
+    )?;
     let prepared = prepare(resolved, &host)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let runner = Runner::open(prepared, &out, device)?;
@@ -61,12 +67,17 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
 
 /// The plugin host with its cache of compiled plugins, which needs a home folder.
 pub(super) fn plugin_host() -> Result<PluginHost> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
+    let cache = cache_folder().map(|folder| folder.join("plugins"));
+    Ok(PluginHost::new(cache.as_deref())?)
+}
+
+/// The user's folder for what can be made or fetched again.
+pub(super) fn cache_folder() -> Option<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("incubate").join("plugins"));
-    Ok(PluginHost::new(cache.as_deref())?)
+        .map(|folder| folder.join("incubate"))
 }
 
 /// Prints the table of a run.

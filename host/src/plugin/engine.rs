@@ -1,5 +1,6 @@
 //! The sandbox and what is loaded into it: references become plugins that are known to fit.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use super::grants::{Grant, Grants};
 use super::identity::{Origin, PluginIdentity};
 use super::imports::{Surface, grant_for};
 use super::kind::{Hook, Kind};
-use super::library::{self, BuiltIn};
+use super::library::{self, BuiltIn, Provided};
 use super::limits::Limits;
+use super::metadata::Metadata;
 use super::randomness::Randomness;
 use super::session::Live;
 use super::settings::{SettingValue, Settings};
@@ -33,6 +35,8 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// The sandbox: compiles plugins and checks that they fit.
 pub struct PluginHost {
     engine: Engine,
+    /// Plugins that somebody has fetched, by the reference that names them.
+    provided: HashMap<String, Provided>,
 }
 
 /// A plugin that was compiled, checked, and asked what it is.
@@ -45,6 +49,7 @@ struct Loaded {
     kind: Kind,
     description: Description,
     surface: Surface,
+    metadata: Metadata,
     sha256: String,
     bytes: usize,
     grants: Grants,
@@ -61,6 +66,8 @@ pub struct Inspection {
     pub kind: Kind,
     /// What it says about itself.
     pub description: Description,
+    /// What stands inside it about its making.
+    pub metadata: Metadata,
     /// The contract version that it was built for.
     pub contract: Option<Version>,
     /// The interfaces that it imports.
@@ -99,7 +106,10 @@ impl PluginHost {
             reason: format!("{error:#}"),
         })?;
         start_ticking(&engine)?;
-        Ok(Self { engine })
+        Ok(Self {
+            engine,
+            provided: HashMap::new(),
+        })
     }
 
     /// Every plugin that is part of this program.
@@ -107,7 +117,15 @@ impl PluginHost {
         library::BUILT_IN.iter()
     }
 
-    /// Loads the plugin `reference`, a built-in name or the path of a file, for use as `kind`.
+    /// From now on `reference` means these bytes, which came from `origin`: how plugins from
+    /// registries and addresses get here, since the sandbox itself reads nothing but files.
+    pub fn provide(&mut self, reference: &str, origin: Origin, bytes: Vec<u8>) {
+        self.provided
+            .insert(reference.to_owned(), Provided { origin, bytes });
+    }
+
+    /// Loads the plugin `reference`, a built-in name, the path of a file or folder, or what was
+    /// provided under it, for use as `kind`.
     ///
     /// # Errors
     ///
@@ -136,6 +154,7 @@ impl PluginHost {
             origin: loaded.origin.clone(),
             kind: loaded.kind,
             description: loaded.description.clone(),
+            metadata: loaded.metadata.clone(),
             contract: loaded.surface.contract(),
             imports: loaded.surface.imports.clone(),
             exports: loaded.surface.exports.clone(),
@@ -158,7 +177,7 @@ impl PluginHost {
         limits: &Limits,
     ) -> Result<Plugin, PluginError> {
         let mut identity = PluginIdentity::asked_for(reference);
-        let bytes = library::bytes(reference, &mut identity)?;
+        let bytes = library::bytes(reference, &self.provided, &mut identity)?;
         let refuse = |identity: &PluginIdentity, kind| PluginError::new(identity, kind);
 
         check_format(&bytes).map_err(|kind| refuse(&identity, kind))?;
@@ -196,6 +215,7 @@ impl PluginHost {
             kind,
             description,
             surface,
+            metadata: Metadata::read(&bytes),
             sha256: sha256(&bytes),
             bytes: bytes.len(),
             grants: grants.clone(),

@@ -13,6 +13,7 @@ use super::grants::Grant;
 use super::identity::PluginIdentity;
 use super::kind::{Hook, Kind};
 use super::limits::Breach;
+use crate::registry::ReferenceError;
 
 /// A plugin that was refused, or a call that failed.
 #[derive(Debug)]
@@ -50,6 +51,21 @@ pub enum PluginErrorKind {
         "the file cannot be read: {0} (check the path; it is relative to the working directory)"
     )]
     Read(#[source] io::Error),
+    /// The folder holds no component, or several.
+    #[error("the folder holds {} (name one of them, or build the plugin with `incubate plugin build`; `dist/NAME.wasm` is taken when the folder is called NAME)", components(.found))]
+    Folder {
+        /// The components in it.
+        found: Vec<String>,
+    },
+    /// The plugin is elsewhere and was not fetched.
+    #[error("the plugin is not on this machine (fetch it with `incubate plugin pull {reference} -o FILE` and name the file)")]
+    NotFetched {
+        /// The reference.
+        reference: String,
+    },
+    /// The reference cannot be read.
+    #[error("{0}")]
+    Reference(#[source] ReferenceError),
     /// The file is something else.
     #[error(
         "the file is no WebAssembly component but {found} (build one with `incubate plugin build`)"
@@ -266,6 +282,14 @@ fn list(names: &[String]) -> String {
     }
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+fn components(found: &[String]) -> String {
+    if found.is_empty() {
+        "no component".to_owned()
+    } else {
+        format!("several components: {}", found.join(", "))
+    }
 }
 
 fn none_or(names: &[String]) -> String {
