@@ -7,8 +7,10 @@ mod command;
 mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod lock;
 mod parity;
 mod parity_plugins;
 mod plugin;
+mod registry;
 mod run;
 mod tidy;

@@ -8,11 +8,7 @@ use super::sources::{AccessOptions, LockOptions, title};
 use crate::registry::Trust;
 
 /// Fetches plugins and pins them.
-pub(super) fn add(
-    references: &[String],
-    lock: &LockOptions,
-    access: &AccessOptions,
-) -> Result<()> {
+pub(super) fn add(references: &[String], lock: &LockOptions, access: &AccessOptions) -> Result<()> {
     let mut host = plugin_host()?;
     let mut project = lock.project(access)?;
     for reference in references {
@@ -33,7 +29,10 @@ pub(super) fn trust(key: &str, scope: Option<&str>, lock: &LockOptions) -> Resul
     project.trust(trust)?;
     print(&format!(
         "{} of {} must be signed from now on",
-        scope.map_or_else(|| "every plugin".to_owned(), |scope| format!("plugins of {scope}")),
+        scope.map_or_else(
+            || "every plugin".to_owned(),
+            |scope| format!("plugins of {scope}")
+        ),
         project.path().display()
     ))
 }

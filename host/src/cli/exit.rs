@@ -95,7 +95,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 /// registry's.
 fn registry(error: &RegistryError) -> u8 {
     match *error.problem {
-        Problem::Digest { .. } | Problem::Other { .. } | Problem::Published { .. } => PLUGIN_REFUSED,
+        Problem::Digest { .. } | Problem::Other { .. } | Problem::Published { .. } => {
+            PLUGIN_REFUSED
+        }
         _ => REGISTRY,
     }
 }

@@ -4,9 +4,7 @@ use anyhow::Result;
 
 use super::arguments::PluginCommand;
 use super::number::thousands;
-use super::{
-    add, build, list, print, print_json, pull, push, remove, sources, table, update,
-};
+use super::{add, build, list, print, print_json, pull, push, remove, sources, table, update};
 use crate::plugin::{Inspection, Parameter, SettingValue};
 
 /// Runs one of the commands about plugins.

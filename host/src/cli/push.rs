@@ -20,7 +20,13 @@ pub(super) fn push(
         repository,
         inspection,
         manifest,
-    } = publish(&plugin_host()?, file, reference, signature, &access.access())?;
+    } = publish(
+        &plugin_host()?,
+        file,
+        reference,
+        signature,
+        &access.access(),
+    )?;
     let description = &inspection.description;
     print(&format!(
         "pushed {} {} to {repository}@{}",

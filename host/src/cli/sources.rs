@@ -63,7 +63,11 @@ impl LockOptions {
     /// The project of the lock file.
     pub(super) fn project(&self, access: &AccessOptions) -> Result<Project> {
         let cache = cache_folder();
-        Ok(Project::open(&self.lock, cache.as_deref(), access.access())?)
+        Ok(Project::open(
+            &self.lock,
+            cache.as_deref(),
+            access.access(),
+        )?)
     }
 }
 

@@ -180,9 +180,7 @@ fn anchor(table: &mut Table, folder: &Path) {
     for (key, value) in table {
         match value {
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
-            Value::String(text)
-                if key == "path" || key == "plugin" && Reference::is_file(text) =>
-            {
+            Value::String(text) if key == "path" || key == "plugin" && Reference::is_file(text) => {
                 *text = folder.join(&*text).display().to_string();
             }
             _ => {}

@@ -88,7 +88,9 @@ pub enum LockError {
         pinned: Vec<String>,
     },
     /// A built-in plugin needs no pin.
-    #[error("plugin `{name}` is part of this program (it needs neither to be fetched nor to be pinned)")]
+    #[error(
+        "plugin `{name}` is part of this program (it needs neither to be fetched nor to be pinned)"
+    )]
     BuiltIn {
         /// The plugin.
         name: String,
@@ -102,7 +104,9 @@ pub enum LockError {
         changes: Vec<Change>,
     },
     /// The registry and the component do not agree on the version.
-    #[error("plugin `{reference}`: the registry calls it version {tag}, and the component says that it is {component} (do not use it; its author must push it again under its own version)")]
+    #[error(
+        "plugin `{reference}`: the registry calls it version {tag}, and the component says that it is {component} (do not use it; its author must push it again under its own version)"
+    )]
     Version {
         /// The plugin.
         reference: String,
@@ -118,7 +122,9 @@ pub enum LockError {
         path: PathBuf,
     },
     /// The plugin of a run is not kept any more.
-    #[error("plugin `{reference}` of the run has sha256 {digest} and is not among the fetched plugins any more (fetch it again: `incubate plugin pull {reference}`, on the machine of the run)")]
+    #[error(
+        "plugin `{reference}` of the run has sha256 {digest} and is not among the fetched plugins any more (fetch it again: `incubate plugin pull {reference}`, on the machine of the run)"
+    )]
     NotKept {
         /// The plugin.
         reference: String,

@@ -90,8 +90,7 @@ impl LockFile {
             path: path.to_owned(),
             source,
         };
-        let text =
-            toml::to_string_pretty(self).map_err(|error| failed(io::Error::other(error)))?;
+        let text = toml::to_string_pretty(self).map_err(|error| failed(io::Error::other(error)))?;
         write_whole(path, format!("{HEAD}{text}").as_bytes()).map_err(failed)
     }
 
@@ -102,7 +101,8 @@ impl LockFile {
 
     /// Adds a pin, or replaces the one of the same reference.
     pub fn put(&mut self, pin: Pin) {
-        self.plugins.retain(|other| other.reference != pin.reference);
+        self.plugins
+            .retain(|other| other.reference != pin.reference);
         self.plugins.push(pin);
         self.plugins
             .sort_by(|one, other| one.reference.cmp(&other.reference));

@@ -157,8 +157,16 @@ impl Pin {
         note(1, "name".into(), &self.name);
         note(KIND, "kind".into(), &self.kind);
         note(3, "sha256".into(), &self.sha256);
-        note(4, "licence".into(), self.license.as_deref().unwrap_or("none"));
-        note(5, "contract".into(), self.contract.as_deref().unwrap_or("none"));
+        note(
+            4,
+            "licence".into(),
+            self.license.as_deref().unwrap_or("none"),
+        );
+        note(
+            5,
+            "contract".into(),
+            self.contract.as_deref().unwrap_or("none"),
+        );
         for import in &self.imports {
             // The version of an interface is the contract's, which stands by itself.
             let interface = import.split('@').next().unwrap_or(import);
@@ -175,7 +183,10 @@ impl Pin {
             note(
                 PARAMETER,
                 format!("parameter `{}`", parameter.name),
-                &format!("{}, allowed {}, default {default}", parameter.kind, parameter.allowed),
+                &format!(
+                    "{}, allowed {}, default {default}",
+                    parameter.kind, parameter.allowed
+                ),
             );
         }
         facts

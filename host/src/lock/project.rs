@@ -11,8 +11,7 @@ use crate::digest::sha256;
 use crate::plugin::{Inspection, Origin, PluginHost, file_of};
 use crate::registry::{
     Access, At, Problem, Reference, RegistryClient, RegistryError, RegistryReference, Repository,
-    Signed, Store, Trust, Wanted, check_signature, component_of, download,
-    write_whole,
+    Signed, Store, Trust, Wanted, check_signature, component_of, download, write_whole,
 };
 
 /// The end of the name of a signature.
@@ -181,7 +180,11 @@ impl Project {
         let fetched = self.fetch(&parsed)?;
         let new = self.examine(host, reference, &key, fetched)?;
         let changes = old.changes(&new);
-        let wider: Vec<Change> = changes.iter().filter(|change| change.wider).cloned().collect();
+        let wider: Vec<Change> = changes
+            .iter()
+            .filter(|change| change.wider)
+            .cloned()
+            .collect();
         if !wider.is_empty() && !accept {
             return Err(LockError::Wider {
                 reference: key,
@@ -255,16 +258,19 @@ impl Project {
     }
 
     fn existing(&self, key: &str) -> Result<Pin, LockError> {
-        self.file.pin(key).cloned().ok_or_else(|| LockError::NotPinned {
-            reference: key.to_owned(),
-            lock: self.path.clone(),
-            pinned: self
-                .file
-                .plugins
-                .iter()
-                .map(|pin| pin.reference.clone())
-                .collect(),
-        })
+        self.file
+            .pin(key)
+            .cloned()
+            .ok_or_else(|| LockError::NotPinned {
+                reference: key.to_owned(),
+                lock: self.path.clone(),
+                pinned: self
+                    .file
+                    .plugins
+                    .iter()
+                    .map(|pin| pin.reference.clone())
+                    .collect(),
+            })
     }
 
     fn pin_anew(
@@ -375,12 +381,12 @@ impl Project {
             return Ok((bytes, origin, pin.signature.clone()));
         }
         let fetched = match (parsed, &pin.manifest) {
-            (Reference::Registry(place), Some(manifest)) => self.fetch_registry(
-                &RegistryReference {
+            (Reference::Registry(place), Some(manifest)) => {
+                self.fetch_registry(&RegistryReference {
                     repository: place.repository.clone(),
                     wanted: Wanted::Manifest(manifest.clone()),
-                },
-            )?,
+                })?
+            }
             _ => self.fetch(parsed)?,
         };
         verify(&fetched.bytes, format!("`{}`", fetched.source))?;

@@ -58,7 +58,9 @@ pub enum PluginErrorKind {
         found: Vec<String>,
     },
     /// The plugin is elsewhere and was not fetched.
-    #[error("the plugin is not on this machine (fetch it with `incubate plugin pull {reference} -o FILE` and name the file)")]
+    #[error(
+        "the plugin is not on this machine (fetch it with `incubate plugin pull {reference} -o FILE` and name the file)"
+    )]
     NotFetched {
         /// The reference.
         reference: String,

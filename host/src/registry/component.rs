@@ -58,8 +58,14 @@ pub fn artefact(
             annotations.insert(key.to_owned(), value.clone());
         }
     };
-    note("org.opencontainers.image.licenses", metadata.license.as_ref());
-    note("org.opencontainers.image.authors", metadata.authors.as_ref());
+    note(
+        "org.opencontainers.image.licenses",
+        metadata.license.as_ref(),
+    );
+    note(
+        "org.opencontainers.image.authors",
+        metadata.authors.as_ref(),
+    );
     note("org.opencontainers.image.source", metadata.source.as_ref());
     note(
         "org.opencontainers.image.description",
@@ -95,7 +101,10 @@ pub fn component_of(artefact: Artefact) -> Result<(Vec<u8>, Option<String>), Pro
         wanted: "a WebAssembly component",
     };
     if config.media_type != COMPONENT_CONFIG {
-        return Err(refuse(format!("an artefact of type `{}`", config.media_type)));
+        return Err(refuse(format!(
+            "an artefact of type `{}`",
+            config.media_type
+        )));
     }
     let count = layers.len();
     let mut components = layers
@@ -103,7 +112,9 @@ pub fn component_of(artefact: Artefact) -> Result<(Vec<u8>, Option<String>), Pro
         .filter(|layer| layer.media_type == COMPONENT_LAYER);
     match (components.next(), components.next()) {
         (Some(component), None) => Ok((component.bytes, annotations.remove(SIGNATURE_ANNOTATION))),
-        (None, _) => Err(refuse(format!("an artefact of {count} layers without a component"))),
+        (None, _) => Err(refuse(format!(
+            "an artefact of {count} layers without a component"
+        ))),
         (Some(_), Some(_)) => Err(refuse("an artefact with several components".to_owned())),
     }
 }
@@ -116,7 +127,8 @@ fn rfc3339(moment: SystemTime) -> String {
         .as_secs();
     let (mut days, second) = (seconds / 86_400, seconds % 86_400);
     let mut year = 1970;
-    let leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));
         year += 1;
@@ -170,12 +182,18 @@ mod tests {
         };
         assert!(component_of(artefact(COMPONENT_CONFIG, &[COMPONENT_LAYER])).is_ok());
         for (config, layers) in [
-            ("application/vnd.oci.image.config.v1+json", &[COMPONENT_LAYER][..]),
+            (
+                "application/vnd.oci.image.config.v1+json",
+                &[COMPONENT_LAYER][..],
+            ),
             (COMPONENT_CONFIG, &[]),
             (COMPONENT_CONFIG, &["text/plain"]),
             (COMPONENT_CONFIG, &[COMPONENT_LAYER, COMPONENT_LAYER]),
         ] {
-            assert!(component_of(artefact(config, layers)).is_err(), "{config}, {layers:?}");
+            assert!(
+                component_of(artefact(config, layers)).is_err(),
+                "{config}, {layers:?}"
+            );
         }
     }
 }

@@ -4,6 +4,9 @@
 //! elsewhere that names another registry learns nothing.
 
 use std::env;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::secrets::RegistryAuth;
@@ -45,13 +48,31 @@ impl Credentials {
                 });
             }
         }
+        let anonymous = Self {
+            secret: RegistryAuth::Anonymous,
+            user: None,
+        };
+        let Some(config) = docker_config() else {
+            return Ok(anonymous);
+        };
+        let unusable = |reason: String| Problem::Credentials {
+            reason: format!(
+                "`{}`: {reason} (run `docker login {host}` again, or set {REGISTRY}, {USER}, and {PASSWORD})",
+                config.display()
+            ),
+        };
+        let file = match File::open(&config) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(anonymous),
+            Err(error) => return Err(unusable(error.to_string())),
+        };
         // Docker files its own registry under this name.
         let server = if host == "docker.io" {
             "https://index.docker.io/v1/"
         } else {
             host
         };
-        match docker_credential::get_credential(server) {
+        match docker_credential::get_credential_from_reader(file, server) {
             Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Self {
                 secret: RegistryAuth::Basic(user.clone(), password),
                 user: Some(user),
@@ -60,18 +81,16 @@ impl Credentials {
                 secret: RegistryAuth::Bearer(token),
                 user: Some("the token of `docker login`".to_owned()),
             }),
-            Err(
-                CredentialRetrievalError::ConfigNotFound
-                | CredentialRetrievalError::NoCredentialConfigured,
-            ) => Ok(Self {
-                secret: RegistryAuth::Anonymous,
-                user: None,
-            }),
-            Err(error) => Err(Problem::Credentials {
-                reason: format!(
-                    "docker's configuration answered `{error}` (run `docker login {host}` again, or set {REGISTRY}, {USER}, and {PASSWORD})"
-                ),
-            }),
+            Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(anonymous),
+            Err(error) => Err(unusable(error.to_string())),
         }
     }
+}
+
+/// Where `docker login` keeps credentials, if there can be such a place.
+fn docker_config() -> Option<PathBuf> {
+    env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".docker")))
+        .map(|folder| folder.join("config.json"))
 }

@@ -96,15 +96,17 @@ pub fn publish(
         let path = path.to_owned();
         move |source| PublishError::File { path, source }
     };
-    let file = file_of(file)
-        .map_err(|error| unreadable(file)(io::Error::other(error.to_string())))?;
+    let file =
+        file_of(file).map_err(|error| unreadable(file)(io::Error::other(error.to_string())))?;
     let bytes = std::fs::read(&file).map_err(unreadable(&file))?;
     let path = std::path::absolute(&file).map_err(unreadable(&file))?;
     let inspection = host
         .inspect(&path.to_string_lossy())
         .map_err(|error| PublishError::Plugin(Box::new(error)))?;
     if inspection.sha256 != sha256(&bytes) {
-        return Err(unreadable(&file)(io::Error::other("it changed while it was read")));
+        return Err(unreadable(&file)(io::Error::other(
+            "it changed while it was read",
+        )));
     }
     check_metadata(&file, &inspection)?;
     let version = &inspection.description.version;
@@ -119,7 +121,9 @@ pub fn publish(
             )));
         }
         Wanted::Manifest(_) => {
-            return Err(refuse("a digest is what a push answers (leave it out)".to_owned()));
+            return Err(refuse(
+                "a digest is what a push answers (leave it out)".to_owned(),
+            ));
         }
         Wanted::Newest(_) | Wanted::Exact(_) => {}
     }
