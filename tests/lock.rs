@@ -40,9 +40,9 @@ fn plan<'a>(assignment: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 fn an_experiment_trains_with_a_plugin_of_a_registry() {
     let here = Workplace::new();
     let (registry, place) = published(&here, "step", &["1.2.0", "1.2.5"]);
-    let experiment = format!(
-        "name = \"tiny\"\n[schedule]\nplugin = \"{place}@^1.2\"\n[schedule.parameters]\nevery = 1\n"
-    );
+    let experiment = include_str!("../host/experiments/digits.toml")
+        .replace("plugin = \"cosine\"", &format!("plugin = \"{place}@^1.2\""))
+        .replace("min_rate = 1e-5", "every = 1");
     fs::create_dir(here.file("experiments")).unwrap();
     here.write("experiments/tiny.toml", experiment);
     let mut run = vec![

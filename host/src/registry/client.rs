@@ -10,11 +10,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use oci_client::client::{
-    Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol, Config, ImageLayer,
-};
+use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
+use reqwest::header::HeaderValue;
 use tokio::io::AsyncWrite;
 
 use super::credentials::Credentials;
@@ -241,41 +240,48 @@ impl Connection {
     }
 
     async fn push(&self, tag: &str, artefact: &Artefact) -> Result<String, Problem> {
-        let at = At::Tag(tag.to_owned());
-        let layers: Vec<ImageLayer> = artefact
-            .layers
-            .iter()
-            .map(|layer| {
-                let annotations = layer
-                    .title
-                    .as_ref()
-                    .map(|title| BTreeMap::from([(TITLE.to_owned(), title.clone())]));
-                ImageLayer::new(layer.bytes.clone(), layer.media_type.clone(), annotations)
-            })
-            .collect();
-        let config = Config::new(
-            artefact.config.bytes.clone(),
-            artefact.config.media_type.clone(),
-            None,
-        );
-        let annotations = Some(artefact.annotations.clone()).filter(|all| !all.is_empty());
-        let mut manifest = OciImageManifest::build(&layers, &config, annotations);
-        manifest.media_type = Some(OCI_IMAGE_MEDIA_TYPE.to_owned());
-        let reference = self.reference(&at);
+        let reference = self.reference(&At::Tag(tag.to_owned()));
+        let problem = || self.problem("repository that can be pushed to");
+        let describe = |media_type: &str, bytes: &[u8], title: Option<&String>| OciDescriptor {
+            media_type: media_type.to_owned(),
+            digest: format!("sha256:{}", sha256(bytes)),
+            size: bytes.len() as i64,
+            annotations: title.map(|title| BTreeMap::from([(TITLE.to_owned(), title.clone())])),
+            ..OciDescriptor::default()
+        };
+        let manifest = OciImageManifest {
+            media_type: Some(OCI_IMAGE_MEDIA_TYPE.to_owned()),
+            config: describe(&artefact.config.media_type, &artefact.config.bytes, None),
+            layers: artefact
+                .layers
+                .iter()
+                .map(|layer| describe(&layer.media_type, &layer.bytes, layer.title.as_ref()))
+                .collect(),
+            annotations: Some(artefact.annotations.clone()).filter(|all| !all.is_empty()),
+            ..OciImageManifest::default()
+        };
         self.client
-            .push(
-                &reference,
-                &layers,
-                config,
-                &self.credentials.secret,
-                Some(manifest),
-            )
-            .await
-            .map_err(self.problem("repository that can be pushed to"))?;
+            .store_auth_if_needed(reference.resolve_registry(), &self.credentials.secret)
+            .await;
+        let blobs = artefact.layers.iter().map(|layer| &layer.bytes);
+        let descriptors = manifest.layers.iter().chain([&manifest.config]);
+        for (bytes, descriptor) in blobs.chain([&artefact.config.bytes]).zip(descriptors) {
+            self.client
+                .push_blob(&reference, bytes.clone(), &descriptor.digest)
+                .await
+                .map_err(problem())?;
+        }
+        // The client's own way to write manifests does not escape line ends in annotations.
+        let body = serde_json::to_vec(&manifest).map_err(|error| Problem::Answer {
+            reason: error.to_string(),
+        })?;
+        let digest = format!("sha256:{}", sha256(&body));
+        let media_type = HeaderValue::from_static(OCI_IMAGE_MEDIA_TYPE);
         self.client
-            .fetch_manifest_digest(&reference, &self.credentials.secret)
+            .push_manifest_raw(&reference, body, media_type)
             .await
-            .map_err(self.problem(&at.to_string()))
+            .map_err(problem())?;
+        Ok(digest)
     }
 
     async fn manifest(&self, at: &At) -> Result<(OciImageManifest, String), Problem> {
