@@ -6,7 +6,7 @@ use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
 use crate::plugin::PluginError;
-use crate::registry::{Problem, PublishError, RegistryError};
+use crate::registry::{Problem, PublishError, RegistryError, TrustError};
 use crate::run::RunError;
 use crate::training::TrainError;
 
@@ -69,6 +69,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(match error {
             LockError::Registry(error) => registry(error),
             LockError::Reference(_)
+            | LockError::Trust(TrustError::Key { .. })
             | LockError::BuiltIn { .. }
             | LockError::NotPinned { .. }
             | LockError::Syntax { .. }
@@ -95,9 +96,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 /// registry's.
 fn registry(error: &RegistryError) -> u8 {
     match *error.problem {
-        Problem::Digest { .. } | Problem::Other { .. } | Problem::Published { .. } => {
-            PLUGIN_REFUSED
-        }
+        Problem::Digest { .. }
+        | Problem::Size { .. }
+        | Problem::Other { .. }
+        | Problem::Published { .. } => PLUGIN_REFUSED,
         _ => REGISTRY,
     }
 }

@@ -25,6 +25,12 @@ pub(super) fn update(
     } else {
         references.to_vec()
     };
+    if references.is_empty() {
+        return print(&format!(
+            "nothing is pinned in {}",
+            project.path().display()
+        ));
+    }
     for reference in &references {
         let Update { old, changes, .. } = project.update(&mut host, reference, accept)?;
         if changes.is_empty() {

@@ -1,7 +1,7 @@
 //! Why a plugin is not used although its reference can be read.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -61,7 +61,7 @@ pub enum LockError {
         /// The plugin.
         reference: String,
         /// The lock file.
-        lock: PathBuf,
+        lock: Box<Path>,
         /// Where the other bytes are.
         source_name: String,
         /// The pinned digest.

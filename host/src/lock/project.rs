@@ -110,7 +110,7 @@ impl Project {
         if let Reference::File(path) = &parsed {
             // A file that nobody pinned is as it is, unless it has to be signed. One that cannot be
             // read is told by the sandbox, which knows what it is for.
-            if let Ok(fetched) = self.read(path)
+            if let Ok(fetched) = read(path)
                 && self.check_signature(&key, &fetched.bytes, fetched.signature.as_deref())?
                     != Signed::NotAsked
             {
@@ -361,14 +361,14 @@ impl Project {
             }
             Err(LockError::Mismatch {
                 reference: pin.reference.clone(),
-                lock: self.path.clone(),
+                lock: self.path.as_path().into(),
                 source_name,
                 pinned: pin.sha256.clone(),
                 found,
             })
         };
         if let Reference::File(path) = parsed {
-            let fetched = self.read(path)?;
+            let fetched = read(path)?;
             verify(&fetched.bytes, format!("`{}`", path.display()))?;
             let signature = fetched.signature.or_else(|| pin.signature.clone());
             return Ok((fetched.bytes, fetched.origin, signature));
@@ -397,41 +397,10 @@ impl Project {
     fn fetch(&self, parsed: &Reference) -> Result<Fetched, LockError> {
         match parsed {
             Reference::BuiltIn(name) => Err(LockError::BuiltIn { name: name.clone() }),
-            Reference::File(path) => self.read(path),
+            Reference::File(path) => read(path),
             Reference::Url(url) => self.fetch_url(url),
             Reference::Registry(place) => self.fetch_registry(place),
         }
-    }
-
-    fn read(&self, path: &Path) -> Result<Fetched, LockError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| LockError::File {
-                action: "read plugin",
-                path,
-                source,
-            }
-        };
-        let file = file_of(path).map_err(|error| LockError::File {
-            action: "use plugin folder",
-            path: path.to_owned(),
-            source: std::io::Error::other(error.to_string()),
-        })?;
-        let bytes = std::fs::read(&file).map_err(failed(&file))?;
-        let signature = signature_of(&file);
-        let signature = match std::fs::read_to_string(&signature) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(&signature)(error)),
-        };
-        Ok(Fetched {
-            bytes,
-            source: file.display().to_string(),
-            origin: Origin::File(file),
-            manifest: None,
-            signature,
-            tag: None,
-        })
     }
 
     fn fetch_url(&self, url: &str) -> Result<Fetched, LockError> {
@@ -494,6 +463,38 @@ impl Project {
             Err(_) => file.display().to_string(),
         }
     }
+}
+
+/// A file, or the component of a folder, with the signature beside it.
+fn read(path: &Path) -> Result<Fetched, LockError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LockError::File {
+            action: "read plugin",
+            path,
+            source,
+        }
+    };
+    let file = file_of(path).map_err(|error| LockError::File {
+        action: "use plugin folder",
+        path: path.to_owned(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    let bytes = std::fs::read(&file).map_err(failed(&file))?;
+    let signature = signature_of(&file);
+    let signature = match std::fs::read_to_string(&signature) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&signature)(error)),
+    };
+    Ok(Fetched {
+        bytes,
+        source: file.display().to_string(),
+        origin: Origin::File(file),
+        manifest: None,
+        signature,
+        tag: None,
+    })
 }
 
 /// The newest version of a repository that is wanted.

@@ -27,7 +27,12 @@ impl Metadata {
             return Self::default();
         };
         let found = payload.metadata();
-        let text = |value: Option<String>| value.filter(|value| !value.is_empty());
+        // It is shown on terminals, which obey control characters.
+        let text = |value: Option<String>| {
+            value
+                .map(|value| value.replace(char::is_control, " "))
+                .filter(|value| !value.trim().is_empty())
+        };
         Self {
             name: text(found.name.clone()),
             version: text(found.version.as_ref().map(ToString::to_string)),

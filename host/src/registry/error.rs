@@ -80,6 +80,11 @@ pub enum Problem {
         /// Why.
         reason: String,
     },
+    /// This machine knows no authorities at all.
+    #[error(
+        "no certificates of authorities were found on this machine (install the system's, as in `apt-get install ca-certificates`, or give a file of them with `--ca-file`)"
+    )]
+    NoAuthorities,
     /// The server answers without encryption.
     #[error(
         "it does not speak https, and plain http is for this machine alone (give `--insecure` to use it all the same: whoever is on the way can read passwords)"
@@ -109,6 +114,14 @@ pub enum Problem {
         expected: String,
         /// The digest of the bytes.
         found: String,
+    },
+    /// More bytes came than the manifest names.
+    #[error(
+        "more bytes came than the {announced} that the manifest names; they were changed or damaged and are not used (pull again, or push the artefact again)"
+    )]
+    Size {
+        /// The size in the manifest.
+        announced: u64,
     },
     /// More bytes than this program takes.
     #[error("it has {bytes} bytes or more, and at most {most} are taken")]
@@ -207,10 +220,7 @@ impl Problem {
                 if let Some(TooMuch { most }) =
                     error.get_ref().and_then(|inner| inner.downcast_ref())
                 {
-                    return Self::TooLarge {
-                        bytes: most + 1,
-                        most: *most,
-                    };
+                    return Self::Size { announced: *most };
                 }
                 Self::Truncated {
                     reason: error.to_string(),
@@ -245,13 +255,13 @@ impl Problem {
                     not_found()
                 } else {
                     Self::Answer {
-                        reason: envelope.to_string(),
+                        reason: line(&envelope.to_string()),
                     }
                 }
             }
             OciDistributionError::ServerError { code, message, .. } => {
                 Self::of_status(code, what, host, user).unwrap_or_else(|| Self::Answer {
-                    reason: format!("status {code}, {}", message.trim()),
+                    reason: format!("status {code}, {}", line(&message)),
                 })
             }
             OciDistributionError::ImageIndexParsingNoPlatformResolverError => Self::Other {
@@ -259,7 +269,7 @@ impl Problem {
                 wanted: "one artefact",
             },
             other => Self::Answer {
-                reason: other.to_string(),
+                reason: line(&other.to_string()),
             },
         }
     }
@@ -282,6 +292,14 @@ impl Problem {
             _ => None,
         }
     }
+}
+
+/// The beginning of a server's words in one line, without what terminals obey.
+fn line(words: &str) -> String {
+    const MOST: usize = 300;
+    let plain: String = words.replace(char::is_control, " ");
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    words.join(" ").chars().take(MOST).collect()
 }
 
 /// More bytes came than were announced or are taken.
@@ -330,6 +348,9 @@ fn known(cause: &(dyn StdError + 'static)) -> Option<Problem> {
                 },
             },
             rustls::Error::InvalidMessage(_) => Problem::Plain,
+            rustls::Error::General(reason) if reason.starts_with("No CA certificates") => {
+                Problem::NoAuthorities
+            }
             other => Problem::Certificate {
                 reason: other.to_string(),
             },
