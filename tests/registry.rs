@@ -12,7 +12,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use sha2::{Digest, Sha256};
 
 use self::component::{described, versioned};
-use self::server::{Identity, PASSWORD, Registry, USER, answer, frozen, nothing, web};
+use self::server::{
+    Identity, PASSWORD, Registry, USER, answer, frozen, nothing, token_wanted, web,
+    web_with_headers,
+};
 use self::workplace::Workplace;
 
 /// The digest of bytes in hexadecimal.
@@ -344,4 +347,32 @@ fn addresses_give_components_and_say_when_they_do_not() {
     add("/huge.wasm").failed(40, &["1099511627776 bytes"]);
     add("/none.wasm").failed(40, &["/none.wasm", "no file"]);
     add("/text.wasm").failed(10, &["no WebAssembly component but a text"]);
+}
+
+#[test]
+fn registries_with_tokens_and_pages_are_understood() {
+    // A token of three parts, as large registries give them; it expires in the year 2100.
+    const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDB9.c2lnbmF0dXJl";
+    let tokens = web(|path| {
+        assert!(path.contains("scope=repository"), "{path}");
+        let body = format!("{{\"token\":\"{TOKEN}\"}}");
+        answer(body.as_bytes(), body.len())
+    });
+    let realm = format!("{tokens}/token");
+    let site = web_with_headers(move |path, headers| {
+        if !headers.contains(&format!("Bearer {TOKEN}")) {
+            return token_wanted(&realm);
+        }
+        let tags = match path.split_once("last=") {
+            None => r#"["1.2.0","latest"]"#,
+            Some((_, "latest")) => r#"["1.3.0"]"#,
+            Some(_) => "[]",
+        };
+        let body = format!("{{\"name\":\"team/step\",\"tags\":{tags}}}");
+        answer(body.as_bytes(), body.len())
+    });
+    let host = site.trim_start_matches("http://");
+    let here = Workplace::new();
+    here.plugin(&["add", &format!("{host}/team/step@^4")])
+        .failed(40, &["no version fits", "1.2.0, 1.3.0"]);
 }

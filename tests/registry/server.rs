@@ -144,6 +144,11 @@ impl Drop for Registry {
 /// A web server on loopback that answers every path with what `answer` says, for as long as the test
 /// runs; answers its address.
 pub(crate) fn web(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
+    web_with_headers(move |path, _| answer(path))
+}
+
+/// As [`web`], with the headers of the request, too.
+pub(crate) fn web_with_headers(answer: impl Fn(&str, &str) -> Vec<u8> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -156,15 +161,13 @@ pub(crate) fn web(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
                 Ok(_) => line.split(' ').nth(1).unwrap_or("/").to_owned(),
                 Err(_) => "/".to_owned(),
             };
-            let mut header = String::new();
+            let mut headers = String::new();
             while request
-                .read_line(&mut header)
+                .read_line(&mut headers)
                 .is_ok_and(|length| length > 2)
-            {
-                header.clear();
-            }
+            {}
             // The other side may have gone away.
-            let _ = stream.write_all(&answer(&path));
+            let _ = stream.write_all(&answer(&path, &headers));
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
             let _ = stream.read(&mut [0; 512]);
@@ -180,6 +183,15 @@ pub(crate) fn answer(body: &[u8], length: usize) -> Vec<u8> {
             .into_bytes();
     answer.extend_from_slice(body);
     answer
+}
+
+/// An HTTP answer that asks for a token, which this address gives.
+pub(crate) fn token_wanted(realm: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"{realm}\",service=\"test\"\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// An HTTP answer that there is nothing.
