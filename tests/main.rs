@@ -10,9 +10,11 @@ mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod grants;
+mod lock;
 mod parity;
 mod parity_plugins;
 mod plugin;
+mod registry;
 mod replay;
 mod run;
 mod tidy;

@@ -4,7 +4,9 @@ use anyhow::Error;
 
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
+use crate::lock::LockError;
 use crate::plugin::{PluginError, ReplayError};
+use crate::registry::{Problem, PublishError, RegistryError, TrustError};
 use crate::run::RunError;
 use crate::training::{BenchError, TrainError};
 
@@ -28,6 +30,9 @@ const PLUGIN_CHECK: u8 = 21;
 const DIVERGED: u8 = 20;
 /// A device that cannot be used.
 const DEVICE: u8 = 30;
+
+/// A registry or server that cannot be reached, trusted, or used.
+const REGISTRY: u8 = 40;
 
 /// The exit status for an error.
 pub(super) fn code(error: &Error) -> u8 {
@@ -79,8 +84,41 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<PluginError>() {
         return Some(PLUGIN_REFUSED);
     }
+    if let Some(error) = cause.downcast_ref::<LockError>() {
+        return Some(match error {
+            LockError::Registry(error) => registry(error),
+            LockError::Reference(_)
+            | LockError::Trust(TrustError::Key { .. })
+            | LockError::BuiltIn { .. }
+            | LockError::NotPinned { .. }
+            | LockError::Syntax { .. }
+            | LockError::Format { .. }
+            | LockError::Occupied { .. } => USAGE,
+            LockError::File { .. } | LockError::NoStore => UNEXPECTED,
+            _ => PLUGIN_REFUSED,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<PublishError>() {
+        return Some(match error {
+            PublishError::Registry(error) => registry(error),
+            PublishError::Target { .. } | PublishError::File { .. } => USAGE,
+            _ => PLUGIN_REFUSED,
+        });
+    }
     if cause.is::<RunError>() {
         return Some(RUN_FOLDER);
     }
     cause.is::<DeviceError>().then_some(DEVICE)
+}
+
+/// What came from a registry and is not what it should be is a refused plugin; anything else is the
+/// registry's.
+fn registry(error: &RegistryError) -> u8 {
+    match *error.problem {
+        Problem::Digest { .. }
+        | Problem::Size { .. }
+        | Problem::Other { .. }
+        | Problem::Published { .. } => PLUGIN_REFUSED,
+        _ => REGISTRY,
+    }
 }

@@ -1,19 +1,26 @@
 //! The command line: the only part that prints. Data goes to standard output, everything else to
 //! standard error.
 
+mod add;
 mod arguments;
 mod bench;
 mod build;
 mod devices;
 mod eval;
 mod exit;
+mod list;
 mod number;
 mod plan;
 mod plugin;
 mod progress;
+mod pull;
+mod push;
+mod remove;
 mod replay;
 mod run;
+mod sources;
 mod table;
+mod update;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
