@@ -12,3 +12,4 @@ mod parity_plugins;
 mod plugin;
 mod run;
 mod tidy;
+mod units;

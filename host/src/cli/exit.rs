@@ -5,8 +5,8 @@ use anyhow::Error;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::plugin::PluginError;
-use crate::run::RunError;
-use crate::training::TrainError;
+use crate::run::{ParcelError, RunError};
+use crate::training::{ExchangeError, TrainError};
 
 /// Anything that is not listed here.
 const UNEXPECTED: u8 = 1;
@@ -60,7 +60,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<PluginError>() {
         return Some(PLUGIN_REFUSED);
     }
-    if cause.is::<RunError>() {
+    if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
     }
     cause.is::<DeviceError>().then_some(DEVICE)

@@ -2,6 +2,7 @@
 
 mod check;
 mod error;
+mod identity;
 mod layers;
 mod resolve;
 mod schema;
