@@ -17,6 +17,7 @@ pub mod optimizer;
 pub mod phase;
 pub mod plugin;
 pub mod random;
+pub mod registry;
 pub mod run;
 mod spelling;
 pub mod tensor;
