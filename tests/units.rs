@@ -181,5 +181,6 @@ fn a_unit_that_was_changed_on_the_way_is_refused() {
     fs::remove_file(at("meta").join("run.json")).unwrap();
     pull(&at("meta"), &at("b")).failed(4, &["is no unit", "run.json"]);
     pull(&at("nowhere"), &at("b")).failed(4, &["is no unit"]);
+    pull(Path::new("nowhere"), &at("b")).failed(2, &["`nowhere`"]);
     assert!(!at("b").exists());
 }

@@ -107,6 +107,17 @@ pub(super) struct EvalOptions {
     pub(super) json: bool,
 }
 
+/// How registries are reached.
+#[derive(Debug, Args)]
+pub(super) struct RegistryOptions {
+    /// Speak plain http with registries on other machines; what is fetched can be changed on the way.
+    #[arg(long)]
+    pub(super) insecure: bool,
+    /// Trust the certificate authorities in this PEM file, besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+}
+
 /// Commands about units that travel between run folders.
 #[derive(Debug, Subcommand)]
 pub(super) enum UnitCommand {
@@ -118,24 +129,31 @@ pub(super) enum UnitCommand {
         /// The unit: meta, module.0, …
         #[arg(value_name = "UNIT")]
         unit: String,
-        /// A new folder, such as ./shared/module.2.
+        /// A place in a registry, such as registry.example.org/team/network, with @TAG for another
+        /// tag than the unit's name; or a new folder, such as ./shared/module.2.
         #[arg(value_name = "DESTINATION")]
         destination: String,
+        #[command(flatten)]
+        registry: RegistryOptions,
     },
     /// Take a unit over into a run folder, after checking that it belongs there.
     Pull {
-        /// Where it was pushed to.
+        /// Where it was pushed to: registry.example.org/team/network@module.2, or a folder.
         #[arg(value_name = "SOURCE")]
         source: String,
+        #[command(flatten)]
+        registry: RegistryOptions,
         /// The run folder; made from what came with the unit if it is not there.
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
     },
     /// Show what a shared unit is and what made it, and check that it is whole.
     Inspect {
-        /// Where it was pushed to.
+        /// Where it was pushed to: registry.example.org/team/network@module.2, or a folder.
         #[arg(value_name = "SOURCE")]
         source: String,
+        #[command(flatten)]
+        registry: RegistryOptions,
         /// Write JSON.
         #[arg(long)]
         json: bool,

@@ -5,6 +5,7 @@ use anyhow::Error;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::plugin::PluginError;
+use crate::registry::{RegistryError, UnitPlaceError};
 use crate::run::{ParcelError, RunError};
 use crate::training::{ExchangeError, TrainError};
 
@@ -26,6 +27,9 @@ const PLUGIN_LIMIT: u8 = 12;
 const DIVERGED: u8 = 20;
 /// A device that cannot be used.
 const DEVICE: u8 = 30;
+
+/// A registry or a server that cannot be reached, trusted, or used.
+const REGISTRY: u8 = 40;
 
 /// The exit status for an error.
 pub(super) fn code(error: &Error) -> u8 {
@@ -59,6 +63,16 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<PluginError>() {
         return Some(PLUGIN_REFUSED);
+    }
+    if cause.is::<RegistryError>() {
+        return Some(REGISTRY);
+    }
+    if let Some(error) = cause.downcast_ref::<UnitPlaceError>() {
+        return Some(match error {
+            UnitPlaceError::Parcel(_) => RUN_FOLDER,
+            UnitPlaceError::OtherArtefact { .. } | UnitPlaceError::NoTag { .. } => REGISTRY,
+            _ => USAGE,
+        });
     }
     if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);

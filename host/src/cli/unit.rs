@@ -4,9 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::arguments::UnitCommand;
+use super::arguments::{RegistryOptions, UnitCommand};
 use super::number::{percent, thousands};
 use super::{print, print_json};
+use crate::registry::{
+    Access, At, MOST_UNIT_BYTES, RegistryClient, UnitPlace, UnitPlaceError, unit_artefact, unit_of,
+};
 use crate::run::Parcel;
 use crate::training::{Received, check_weights, receive};
 
@@ -17,18 +20,75 @@ pub(super) fn unit(command: &UnitCommand) -> Result<()> {
             run,
             unit,
             destination,
-        } => push(run, unit, destination),
-        UnitCommand::Pull { source, out } => pull(source, out),
-        UnitCommand::Inspect { source, json } => inspect(source, *json),
+            registry,
+        } => push(run, unit, destination, registry),
+        UnitCommand::Pull {
+            source,
+            registry,
+            out,
+        } => pull(source, registry, out),
+        UnitCommand::Inspect {
+            source,
+            registry,
+            json,
+        } => inspect(source, registry, *json),
+    }
+}
+
+/// What reaches registries.
+fn client(options: &RegistryOptions) -> RegistryClient {
+    RegistryClient::new(Access {
+        insecure: options.insecure,
+        ca_file: options.ca_file.clone(),
+        most_bytes: MOST_UNIT_BYTES,
+    })
+}
+
+/// The unit at a place.
+fn fetch(source: &str, options: &RegistryOptions) -> Result<Parcel> {
+    match UnitPlace::parse(source)? {
+        UnitPlace::Folder(path) => Ok(Parcel::read(&path)?),
+        UnitPlace::Registry(repository, Some(at)) => {
+            let (artefact, _) = client(options).pull(&repository, &at)?;
+            Ok(unit_of(source, artefact)?)
+        }
+        UnitPlace::Registry(repository, None) => Err(UnitPlaceError::NoTag {
+            place: source.to_owned(),
+            tags: client(options).tags(&repository)?.join(", "),
+        }
+        .into()),
     }
 }
 
 /// Hands a finished unit out.
-fn push(run: &Path, unit: &str, destination: &str) -> Result<()> {
+fn push(run: &Path, unit: &str, destination: &str, options: &RegistryOptions) -> Result<()> {
+    let place = UnitPlace::parse(destination)?;
     let parcel = Parcel::of(run, unit)?;
-    parcel.write(Path::new(destination))?;
+    let place = match place {
+        UnitPlace::Folder(path) => {
+            parcel.write(&path)?;
+            path.display().to_string()
+        }
+        UnitPlace::Registry(_, Some(At::Digest(_))) => {
+            return Err(UnitPlaceError::Place {
+                place: destination.to_owned(),
+            }
+            .into());
+        }
+        UnitPlace::Registry(repository, at) => {
+            let tag = match at {
+                Some(At::Tag(tag)) => tag,
+                _ => unit.to_owned(),
+            };
+            let digest = client(options).push(&repository, &tag, &unit_artefact(&parcel))?;
+            format!(
+                "{}/{}@{tag} (manifest {digest})",
+                repository.host, repository.path
+            )
+        }
+    };
     print(&format!(
-        "pushed {} of {} to {destination}: {} bytes of weights, sha256 {}",
+        "pushed {} of {} to {place}: {} bytes of weights, sha256 {}",
         parcel.description.unit,
         parcel.description.experiment,
         thousands(parcel.weights().len() as u64),
@@ -37,8 +97,8 @@ fn push(run: &Path, unit: &str, destination: &str) -> Result<()> {
 }
 
 /// Takes a unit over.
-fn pull(source: &str, out: &Path) -> Result<()> {
-    let parcel = Parcel::read(Path::new(source))?;
+fn pull(source: &str, options: &RegistryOptions, out: &Path) -> Result<()> {
+    let parcel = fetch(source, options)?;
     let received = receive(&parcel, out)?;
     let unit = &parcel.description.unit;
     let folder = out.display();
@@ -59,8 +119,8 @@ fn pull(source: &str, out: &Path) -> Result<()> {
 }
 
 /// Shows what a shared unit is.
-fn inspect(source: &str, as_json: bool) -> Result<()> {
-    let parcel = Parcel::read(Path::new(source))?;
+fn inspect(source: &str, options: &RegistryOptions, as_json: bool) -> Result<()> {
+    let parcel = fetch(source, options)?;
     check_weights(&parcel)?;
     let description = &parcel.description;
     if as_json {

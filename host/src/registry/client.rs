@@ -146,7 +146,11 @@ impl RegistryClient {
             let connection = Connection::open(repository, &self.access).await?;
             match connection.manifest(at).await {
                 Ok((manifest, _)) => Ok(Some(
-                    manifest.layers.into_iter().map(|layer| layer.digest).collect(),
+                    manifest
+                        .layers
+                        .into_iter()
+                        .map(|layer| layer.digest)
+                        .collect(),
                 )),
                 Err(Problem::NotFound { .. }) => Ok(None),
                 Err(problem) => Err(problem),
@@ -221,11 +225,9 @@ impl Connection {
     /// The client's name for a place in the repository.
     fn reference(&self, at: &At) -> oci_client::Reference {
         match at {
-            At::Tag(tag) => oci_client::Reference::with_tag(
-                self.host.clone(),
-                self.path.clone(),
-                tag.clone(),
-            ),
+            At::Tag(tag) => {
+                oci_client::Reference::with_tag(self.host.clone(), self.path.clone(), tag.clone())
+            }
             At::Digest(digest) => oci_client::Reference::with_digest(
                 self.host.clone(),
                 self.path.clone(),
@@ -235,9 +237,7 @@ impl Connection {
     }
 
     fn problem(&self, what: &str) -> impl FnOnce(OciDistributionError) -> Problem {
-        move |error| {
-            Problem::of_client(error, what, &self.host, self.credentials.user.as_deref())
-        }
+        move |error| Problem::of_client(error, what, &self.host, self.credentials.user.as_deref())
     }
 
     async fn push(&self, tag: &str, artefact: &Artefact) -> Result<String, Problem> {

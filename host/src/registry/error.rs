@@ -204,7 +204,8 @@ impl Problem {
                 None => Self::of_request(&error),
             },
             OciDistributionError::IoError(error) => {
-                if let Some(TooMuch { most }) = error.get_ref().and_then(|inner| inner.downcast_ref())
+                if let Some(TooMuch { most }) =
+                    error.get_ref().and_then(|inner| inner.downcast_ref())
                 {
                     return Self::TooLarge {
                         bytes: most + 1,
@@ -227,7 +228,10 @@ impl Problem {
             | OciDistributionError::UnauthorizedError { .. } => unauthorized(),
             OciDistributionError::RegistryError { envelope, .. } => {
                 let has = |codes: &[OciErrorCode]| {
-                    envelope.errors.iter().any(|error| codes.contains(&error.code))
+                    envelope
+                        .errors
+                        .iter()
+                        .any(|error| codes.contains(&error.code))
                 };
                 if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
                     unauthorized()
@@ -293,7 +297,10 @@ fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(inner) => Some(inner as &(dyn StdError + 'static)),
             None => error.source(),
         }

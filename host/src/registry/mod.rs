@@ -10,8 +10,10 @@ mod credentials;
 mod error;
 mod reference;
 mod transport;
+mod unit;
 
 pub use client::{Artefact, At, Blob, Layer, RegistryClient};
 pub use error::{Problem, RegistryError};
 pub use reference::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
 pub use transport::{Access, MOST_BYTES, download};
+pub use unit::{MOST_UNIT_BYTES, UnitPlace, UnitPlaceError, unit_artefact, unit_of};

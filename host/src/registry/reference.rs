@@ -169,7 +169,9 @@ impl FromStr for RegistryReference {
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || ".-:[]".contains(letter));
         if !host_fits || !port_fits {
-            return Err(refuse("the part before the first `/` is no host with a port"));
+            return Err(refuse(
+                "the part before the first `/` is no host with a port",
+            ));
         }
         if path.contains(':') {
             return Err(refuse(
@@ -284,7 +286,8 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Reference {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -355,10 +358,20 @@ mod tests {
 
     #[test]
     fn loopback_is_an_address_and_not_a_beginning() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1:80", "127.9.9.9", "[::1]:5000"] {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:5000",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["localhost.example.org", "127.0.0.1.example.org:80", "10.0.0.1"] {
+        for host in [
+            "localhost.example.org",
+            "127.0.0.1.example.org:80",
+            "10.0.0.1",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -81,9 +81,7 @@ impl Access {
                 })?;
             builder = builder.tls_certs_merge(certificates);
         }
-        builder
-            .build()
-            .map_err(|error| Problem::of_request(&error))
+        builder.build().map_err(|error| Problem::of_request(&error))
     }
 
     /// Whether plain http may be spoken with this host.
