@@ -18,3 +18,4 @@ mod registry;
 mod replay;
 mod run;
 mod tidy;
+mod units;

@@ -30,6 +30,9 @@ pub(super) enum Command {
     Plan(PlanOptions),
     /// Score finished units of a run on its validation pictures.
     Eval(EvalOptions),
+    /// Share meta models and trained modules with others.
+    #[command(subcommand)]
+    Unit(UnitCommand),
     /// List, inspect, build, and exchange plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -40,7 +43,8 @@ pub(super) enum Command {
 /// Which experiment.
 #[derive(Debug, Args)]
 pub(super) struct ExperimentOptions {
-    /// A TOML file, or a built-in experiment: digits (the default), fashion-mnist.
+    /// A TOML file, or a built-in experiment: digits, fashion-mnist. Default: the experiment of the
+    /// run folder that `--out` names, or else digits.
     #[arg(value_name = "EXPERIMENT")]
     pub(super) experiment: Option<String>,
     /// Put one setting above the experiment's; may be repeated.
@@ -110,6 +114,48 @@ pub(super) struct EvalOptions {
     /// Write one line of JSON for every unit.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Commands about units that travel between run folders.
+#[derive(Debug, Subcommand)]
+pub(super) enum UnitCommand {
+    /// Hand a finished unit out, with everything that says what made it.
+    Push {
+        /// The run folder.
+        #[arg(value_name = "RUN")]
+        run: PathBuf,
+        /// The unit: meta, module.0, …
+        #[arg(value_name = "UNIT")]
+        unit: String,
+        /// A place in a registry, such as registry.example.org/team/network, with @TAG for another
+        /// tag than the unit's name; or a new folder, such as ./shared/module.2.
+        #[arg(value_name = "DESTINATION")]
+        destination: String,
+        #[command(flatten)]
+        access: AccessOptions,
+    },
+    /// Take a unit over into a run folder, after checking that it belongs there.
+    Pull {
+        /// Where it was pushed to: registry.example.org/team/network@module.2, or a folder.
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        #[command(flatten)]
+        access: AccessOptions,
+        /// The run folder; made from what came with the unit if it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Show what a shared unit is and what made it, and check that it is whole.
+    Inspect {
+        /// Where it was pushed to: registry.example.org/team/network@module.2, or a folder.
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        #[command(flatten)]
+        access: AccessOptions,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Commands about plugins.

@@ -6,9 +6,9 @@ use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
 use crate::plugin::{PluginError, ReplayError};
-use crate::registry::{Problem, PublishError, RegistryError, TrustError};
-use crate::run::RunError;
-use crate::training::{BenchError, TrainError};
+use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlaceError};
+use crate::run::{ParcelError, RunError};
+use crate::training::{BenchError, ExchangeError, TrainError};
 
 /// Anything that is not listed here.
 const UNEXPECTED: u8 = 1;
@@ -105,7 +105,17 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => PLUGIN_REFUSED,
         });
     }
-    if cause.is::<RunError>() {
+    if let Some(error) = cause.downcast_ref::<UnitPlaceError>() {
+        return Some(match error {
+            UnitPlaceError::Parcel(_) => RUN_FOLDER,
+            UnitPlaceError::OtherArtefact { .. } | UnitPlaceError::NoTag { .. } => REGISTRY,
+            _ => USAGE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return Some(registry(error));
+    }
+    if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
     }
     cause.is::<DeviceError>().then_some(DEVICE)

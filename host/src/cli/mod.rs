@@ -20,6 +20,7 @@ mod replay;
 mod run;
 mod sources;
 mod table;
+mod unit;
 mod update;
 
 use std::io::{self, Write};
@@ -63,6 +64,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => plan::plan(&options),
         Command::Eval(options) => eval::eval(&options),
+        Command::Unit(command) => unit::unit(&command),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),
     }

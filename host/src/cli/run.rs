@@ -29,10 +29,14 @@ impl Observer for Lines {
 
 /// Trains the units that were asked for and prints the table.
 pub(super) fn run(options: &RunOptions) -> Result<()> {
-    let resolved = experiment::load(
-        options.experiment.experiment.as_deref(),
-        &options.experiment.assignments,
-    )?;
+    let recorded = options
+        .out
+        .as_ref()
+        .map(|out| out.join("experiment.toml"))
+        .filter(|file| file.is_file())
+        .map(|file| file.display().to_string());
+    let reference = options.experiment.experiment.clone().or(recorded);
+    let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
     let out = options
         .out
         .clone()

@@ -14,6 +14,7 @@ mod reference;
 mod signature;
 mod store;
 mod transport;
+mod unit;
 
 pub use client::{Artefact, At, Blob, Layer, RegistryClient};
 pub use component::{
@@ -27,3 +28,4 @@ pub use signature::{Signed, Trust, TrustError};
 pub use store::Store;
 pub(crate) use store::write_whole;
 pub use transport::{Access, MOST_BYTES, download};
+pub use unit::{MOST_UNIT_BYTES, UnitPlace, UnitPlaceError, unit_artefact, unit_of};
