@@ -28,6 +28,9 @@ const EXPECTED: &[(&str, (&str, &[&str]))] = &[
     ("faulty-read-back", READING_LOSS),
     ("faulty-schedule", SCHEDULE),
     ("imitation", LOSS),
+    ("lawless-loss", LOSS),
+    ("lawless-partition", PARTITION),
+    ("lawless-schedule", SCHEDULE),
     ("step", SCHEDULE),
     ("uniform", PARTITION),
 ];

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod builder;
+mod check;
 mod command;
 mod data;
 #[cfg(feature = "wgpu")]

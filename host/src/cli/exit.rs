@@ -2,6 +2,7 @@
 
 use anyhow::Error;
 
+use super::check::CheckError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::plugin::PluginError;
@@ -24,6 +25,8 @@ const PLUGIN_FAILED: u8 = 11;
 const PLUGIN_LIMIT: u8 = 12;
 /// A loss that is not finite.
 const DIVERGED: u8 = 20;
+/// A plugin that breaks a law of its kind.
+const CHECK_FAILED: u8 = 21;
 /// A device that cannot be used.
 const DEVICE: u8 = 30;
 
@@ -59,6 +62,14 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<PluginError>() {
         return Some(PLUGIN_REFUSED);
+    }
+    if let Some(error) = cause.downcast_ref::<CheckError>() {
+        return Some(match error {
+            CheckError::Failed { .. } => CHECK_FAILED,
+            CheckError::Assignment { .. } | CheckError::Kind { .. } | CheckError::Limit { .. } => {
+                USAGE
+            }
+        });
     }
     if cause.is::<RunError>() {
         return Some(RUN_FOLDER);

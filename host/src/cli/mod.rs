@@ -3,6 +3,7 @@
 
 mod arguments;
 mod build;
+mod check;
 mod devices;
 mod eval;
 mod exit;

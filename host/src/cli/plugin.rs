@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::PluginCommand;
 use super::number::thousands;
 use super::run::plugin_host;
-use super::{build, print, print_json, table};
+use super::{build, check, print, print_json, table};
 use crate::plugin::{Inspection, Parameter, PluginHost, SettingValue};
 
 /// Runs one of the commands about plugins.
@@ -14,6 +14,7 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List { json } => list(*json),
         PluginCommand::Inspect { plugin, json } => inspect(plugin, *json),
+        PluginCommand::Check(options) => check::check(options),
         PluginCommand::Build { folder, check } => build::build(folder, *check),
     }
 }
