@@ -55,7 +55,7 @@ const FAULTS: &[Fault] = &[
     ("lawless-schedule", "forgets-state", &["resume"], &[]),
     ("lawless-schedule", "refuses-own-state", &["resume"], &[]),
     ("lawless-schedule", "restores-more", &["resume"], &[]),
-    ("lawless-schedule", "impure", &["same-rate"], &[]),
+    ("lawless-schedule", "impure", &["resume", "same-rate"], &[]),
     ("lawless-schedule", "traps-at-last", &["every-moment"], &[]),
     (
         "lawless-schedule",
@@ -376,7 +376,7 @@ fn the_command_says_what_is_wrong_and_ends_with_21() {
     assert_eq!(lines.last(), Some(&last), "{}", answer.stdout);
     for phrase in [
         "lawless-loss 0.1.0 (loss hook)",
-        "import incubate:plugin/tensors@0.1.0",
+        "import incubate:plugin/tensors@0.1.",
         "FAIL  mean ",
         "expected  ",
         "got       ",
@@ -399,6 +399,30 @@ fn the_command_says_what_is_wrong_and_ends_with_21() {
         "{}",
         answer.stdout
     );
+}
+
+#[test]
+fn a_law_that_is_broken_on_purpose_is_a_warning() {
+    let path = component("lawless-loss");
+    let check = |accepted: &str| {
+        let fault = "fault=detached-factor";
+        incubate(&[
+            "plugin", "check", &path, "--set", fault, "--accept", accepted,
+        ])
+    };
+    let answer = check("gradient").succeeded();
+    assert!(
+        answer.stdout.contains("warn  gradient "),
+        "{}",
+        answer.stdout
+    );
+    assert!(
+        answer.stdout.contains("failed: 0, warnings: 1"),
+        "{}",
+        answer.stdout
+    );
+    assert_eq!(check("mean").status, 21);
+    check("gradients").failed(2, &["did you mean `gradient`?"]);
 }
 
 #[test]

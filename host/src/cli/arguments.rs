@@ -152,6 +152,9 @@ pub(super) struct CheckOptions {
     /// Set a limit, as an experiment would; may be repeated.
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     pub(super) limits: Vec<String>,
+    /// Only warn when this check fails, for a law that the plugin breaks on purpose; may be repeated.
+    #[arg(long = "accept", value_name = "CHECK")]
+    pub(super) accepted: Vec<String>,
     /// Write the report as one JSON object.
     #[arg(long)]
     pub(super) json: bool,

@@ -38,6 +38,16 @@ pub(super) enum CheckError {
         /// The kind as it was given.
         given: String,
     },
+    /// A check that was accepted and that there is not.
+    #[error("there is no check `{given}` for this plugin{} (checks: {known})", did_you_mean(.nearest.as_deref()))]
+    Law {
+        /// The check as it was given.
+        given: String,
+        /// The most similar check.
+        nearest: Option<String>,
+        /// All checks.
+        known: String,
+    },
     /// A limit that does not exist or has no such value.
     #[error("the limits cannot be used: {reason} (give `--limit KEY=WHOLE_NUMBER`)")]
     Limit {
@@ -53,8 +63,10 @@ pub(super) fn check(options: &CheckOptions) -> Result<()> {
         settings: settings(&options.assignments)?,
         grants: Grants::from_names(&options.plugin, &options.grants)?,
         limits: limits(&options.limits)?,
+        accepted: options.accepted.clone(),
     };
     let report = examine(&plugin_host()?, &options.plugin, &circumstances)?;
+    refuse_unknown_checks(&report, &options.accepted)?;
     if options.json {
         print_json(&as_json(&report)?)?;
     } else {
@@ -68,6 +80,26 @@ pub(super) fn check(options: &CheckOptions) -> Result<()> {
         }
         .into()),
     }
+}
+
+/// A misspelt check must not look as if it had been accepted.
+fn refuse_unknown_checks(report: &Report, accepted: &[String]) -> Result<(), CheckError> {
+    let known = || report.checks.iter().map(|check| check.id);
+    match accepted
+        .iter()
+        .find(|id| !known().any(|known| known == *id))
+    {
+        None => Ok(()),
+        Some(given) => Err(CheckError::Law {
+            given: given.clone(),
+            nearest: crate::spelling::nearest(given, known()),
+            known: known().collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+fn did_you_mean(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 fn kind(name: &str) -> Result<Kind, CheckError> {
@@ -218,7 +250,13 @@ fn command(options: &CheckOptions) -> String {
     let set = options.assignments.iter().map(|value| ("--set", value));
     let grants = options.grants.iter().map(|value| ("--grant", value));
     let limits = options.limits.iter().map(|value| ("--limit", value));
-    for (option, value) in single.chain(set).chain(grants).chain(limits) {
+    let accepted = options.accepted.iter().map(|value| ("--accept", value));
+    for (option, value) in single
+        .chain(set)
+        .chain(grants)
+        .chain(limits)
+        .chain(accepted)
+    {
         command.push_str(&format!(" {option} {}", quoted(value)));
     }
     command

@@ -66,9 +66,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<CheckError>() {
         return Some(match error {
             CheckError::Failed { .. } => CHECK_FAILED,
-            CheckError::Assignment { .. } | CheckError::Kind { .. } | CheckError::Limit { .. } => {
-                USAGE
-            }
+            CheckError::Assignment { .. }
+            | CheckError::Kind { .. }
+            | CheckError::Law { .. }
+            | CheckError::Limit { .. } => USAGE,
         });
     }
     if cause.is::<RunError>() {

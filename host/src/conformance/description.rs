@@ -123,3 +123,53 @@ pub(super) fn metadata(component: &Component, description: &Description) -> Chec
         version.as_deref().unwrap_or("without version")
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use semver::Version;
+
+    use super::*;
+    use crate::conformance::Outcome;
+
+    /// The outcome for a plugin with one parameter, changed.
+    fn outcome(kind: SettingKind, change: impl FnOnce(&mut Parameter)) -> Outcome {
+        let mut parameter = Parameter {
+            name: "size".to_owned(),
+            summary: "How large, in blocks".to_owned(),
+            kind,
+            default: None,
+            optional: false,
+            minimum: None,
+            maximum: None,
+            choices: Vec::new(),
+        };
+        change(&mut parameter);
+        let described = Description {
+            name: "made-up".to_owned(),
+            version: Version::new(1, 0, 0),
+            summary: "Does nothing".to_owned(),
+            parameters: vec![parameter],
+        };
+        description(&described).outcome
+    }
+
+    #[test]
+    fn what_a_person_cannot_use_is_a_failure() {
+        let twice = || vec!["a".to_owned(), "a".to_owned()];
+        assert_eq!(outcome(SettingKind::Integer, |_| {}), Outcome::Pass);
+        for (kind, change) in [
+            (
+                SettingKind::Number,
+                (|one| one.summary = " ".to_owned()) as fn(&mut Parameter),
+            ),
+            (SettingKind::Number, |one| one.summary.push('\n')),
+            (SettingKind::Integer, |one| one.minimum = Some(0.5)),
+            (SettingKind::Text, |one| one.maximum = Some(1.0)),
+            (SettingKind::Number, |one| one.choices.push("a".to_owned())),
+        ] {
+            assert_eq!(outcome(kind, change), Outcome::Fail, "{kind}");
+        }
+        let repeated = outcome(SettingKind::Text, |one| one.choices = twice());
+        assert_eq!(repeated, Outcome::Fail);
+    }
+}

@@ -351,7 +351,7 @@ impl Costs {
             Self::Equal => 1_000_000,
             Self::Zero => 0,
             Self::Random => below(random, 1_000_000_000),
-            Self::Sparse => (below(random, 8) == 0) as u64 * 1_000_000,
+            Self::Sparse => u64::from(below(random, 8) == 0) * 1_000_000,
             Self::Growing => 1000 * index as u64,
             Self::Huge => u64::MAX - below(random, 2),
             Self::Mixed if below(random, 2) == 0 => u64::MAX / 2,

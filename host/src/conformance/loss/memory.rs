@@ -44,16 +44,24 @@ fn same_bits(character: &Character<'_>) -> Check {
     };
     let batches = character.batches();
     for ((batch, first), second) in batches.iter().zip(run()).zip(run()) {
-        let (first, second) = (bits(first), bits(second));
-        if first != second {
-            let at = batch.at(character.phase);
-            verdict.fail(Finding::new(at, list(&first), list(&second)));
-        }
+        compare(&mut verdict, &batch.at(character.phase), first, second);
     }
     verdict.finish(format!(
         "losses with their gradients: {}, in two instances",
         batches.len()
     ))
+}
+
+fn compare(
+    verdict: &mut Verdict,
+    at: &str,
+    first: Result<Differentiated, PluginError>,
+    second: Result<Differentiated, PluginError>,
+) {
+    let (first, second) = (bits(first), bits(second));
+    if first != second {
+        verdict.fail(Finding::new(at, list(&first), list(&second)));
+    }
 }
 
 /// The bits of a loss and its gradients; none for an error, which other laws are about.
@@ -175,4 +183,31 @@ fn foreign(character: &Character<'_>) -> Check {
             probe.value(&batch_of(1)).map(drop)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::Part;
+    use super::*;
+    use crate::conformance::Outcome;
+
+    #[test]
+    fn one_other_bit_in_a_gradient_is_a_failure() {
+        let found = |last: f32| {
+            Ok(Differentiated {
+                value: 0.5,
+                tracked: true,
+                gradients: vec![(Part::Logits, Some(vec![0.0, last]))],
+            })
+        };
+        let outcome = |first, second| {
+            let mut verdict = Verdict::new(SAME);
+            compare(&mut verdict, "here", found(first), found(second));
+            verdict.finish(String::new()).outcome
+        };
+        assert_eq!(outcome(1.0, 1.0), Outcome::Pass);
+        assert_eq!(outcome(f32::NAN, f32::NAN), Outcome::Pass);
+        assert_eq!(outcome(1.0, 1.0_f32.next_up()), Outcome::Fail);
+        assert_eq!(outcome(0.0, -0.0), Outcome::Fail);
+    }
 }

@@ -102,7 +102,7 @@ impl partition::Guest for LawlessPartition {
                 std::hint::black_box(&modules);
             },
             "hungry" if request.modules == 24 => {
-                for step in 0..6_000_000_u32 {
+                for step in 0..2_500_000_u32 {
                     std::hint::black_box(step);
                 }
             }

@@ -127,7 +127,7 @@ impl schedule::Guest for LawlessSchedule {
                 Ok(rate * if held(&CALLS) % 2 == 0 { 1.0 } else { 0.5 })
             }
             "hungry" if last && moment.updates == 7 => {
-                for step in 0..6_000_000_u32 {
+                for step in 0..2_500_000_u32 {
                     std::hint::black_box(step);
                 }
                 Ok(rate)
