@@ -4,6 +4,7 @@
 mod bad_input;
 mod bench_plugin;
 mod builder;
+mod check;
 mod command;
 mod contracts;
 mod data;

@@ -6,6 +6,7 @@
 pub mod allocator;
 pub mod builder;
 pub mod cli;
+pub mod conformance;
 pub mod data;
 pub mod device;
 mod digest;

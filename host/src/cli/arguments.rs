@@ -278,6 +278,8 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Load a plugin as an experiment would, and try to break it.
+    Check(CheckOptions),
     /// Build plugins from their source.
     Build {
         /// The folder with the plugins' workspace.
@@ -287,4 +289,30 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         check: bool,
     },
+}
+
+/// Options of `plugin check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckOptions {
+    /// A component, or the name of a built-in plugin.
+    #[arg(value_name = "FILE")]
+    pub(super) plugin: String,
+    /// What to check a component of several kinds as: partition-scheme, lr-schedule, loss-hook.
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// Give a parameter a value; may be repeated. The others have their defaults.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) assignments: Vec<String>,
+    /// Give it a grant, as an experiment would; may be repeated.
+    #[arg(long = "grant", value_name = "NAME")]
+    pub(super) grants: Vec<String>,
+    /// Set a limit, as an experiment would; may be repeated.
+    #[arg(long = "limit", value_name = "KEY=VALUE")]
+    pub(super) limits: Vec<String>,
+    /// Only warn when this check fails, for a law that the plugin breaks on purpose; may be repeated.
+    #[arg(long = "accept", value_name = "CHECK")]
+    pub(super) accepted: Vec<String>,
+    /// Write the report as one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
 }

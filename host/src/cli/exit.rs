@@ -2,6 +2,7 @@
 
 use anyhow::Error;
 
+use super::check::CheckError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
@@ -24,7 +25,7 @@ const PLUGIN_REFUSED: u8 = 10;
 const PLUGIN_FAILED: u8 = 11;
 /// A plugin that went over a limit.
 const PLUGIN_LIMIT: u8 = 12;
-/// A check of a plugin that failed, such as a replay that diverges.
+/// A plugin that breaks a law of its kind, or a replay that diverges.
 const PLUGIN_CHECK: u8 = 21;
 /// A loss that is not finite.
 const DIVERGED: u8 = 20;
@@ -83,6 +84,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<PluginError>() {
         return Some(PLUGIN_REFUSED);
+    }
+    if let Some(error) = cause.downcast_ref::<CheckError>() {
+        return Some(match error {
+            CheckError::Failed { .. } => PLUGIN_CHECK,
+            CheckError::Assignment { .. }
+            | CheckError::Kind { .. }
+            | CheckError::Law { .. }
+            | CheckError::Limit { .. } => USAGE,
+        });
     }
     if let Some(error) = cause.downcast_ref::<LockError>() {
         return Some(match error {

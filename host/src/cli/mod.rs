@@ -5,6 +5,7 @@ mod add;
 mod arguments;
 mod bench;
 mod build;
+mod check;
 mod devices;
 mod eval;
 mod exit;

@@ -5,7 +5,8 @@ use anyhow::Result;
 use super::arguments::PluginCommand;
 use super::number::thousands;
 use super::{
-    add, bench, build, list, print, print_json, pull, push, remove, replay, sources, table, update,
+    add, bench, build, check, list, print, print_json, pull, push, remove, replay, sources, table,
+    update,
 };
 use crate::plugin::{Inspection, Parameter, SettingValue};
 
@@ -55,6 +56,7 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
             plugin,
             json,
         } => replay::replay(recording, *call, plugin.as_deref(), *json),
+        PluginCommand::Check(options) => check::check(options),
         PluginCommand::Build { folder, check } => build::build(folder, *check),
     }
 }

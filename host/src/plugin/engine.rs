@@ -48,6 +48,7 @@ pub struct PluginHost {
 #[derive(Clone)]
 pub struct Plugin(Arc<Loaded>);
 
+#[derive(Clone)]
 struct Loaded {
     identity: PluginIdentity,
     origin: Origin,
@@ -338,6 +339,14 @@ impl Plugin {
     /// How much it may use.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The same plugin under other limits; what was compiled is shared.
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self(Arc::new(Loaded {
+            limits,
+            ..Loaded::clone(&self.0)
+        }))
     }
 
     /// Its name in errors.
