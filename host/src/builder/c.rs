@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use wit_bindgen_core::Files;
+use wit_bindgen_core::wit_parser::WorldKey;
 
 use super::language::{Lack, Language, Tool, Versions};
 use super::manifest::write_whole;
-use super::project::Project;
+use super::project::{PluginManifest, Project};
 use super::{BuildError, Event, cargo, contract, programs};
 use crate::plugin::Kind;
 
@@ -53,12 +54,14 @@ const BINDINGS: &str = "plugin";
 
 /// Flags of every compilation. Without bulk memory, `memcpy` would be compiled to a call of itself;
 /// with contraction, a machine with fused multiply-add would round otherwise.
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 14] = [
     "--target=wasm32-unknown-unknown",
     "-std=c17",
     "-O2",
     "-ffreestanding",
     "-nostdlib",
+    "-nostdlibinc",
+    "-fno-math-errno",
     "-mbulk-memory",
     "-ffp-contract=off",
     "-Wall",
@@ -66,6 +69,15 @@ const FLAGS: [&str; 12] = [
     "-Wno-unused-parameter",
     "-Itarget/bindings",
     "-Itarget/sdk",
+];
+
+/// Flags of the linker. The stack lies below everything else, so that a stack that runs over ends
+/// the call instead of changing data.
+const LINK_FLAGS: [&str; 4] = [
+    "-Wl,--no-entry",
+    "-Wl,--strip-debug",
+    "-Wl,--stack-first",
+    "-Wl,-z,stack-size=65536",
 ];
 
 /// The compiler and the linker.
@@ -162,7 +174,8 @@ pub(super) fn build(
         .arg(format!("target/bindings/{BINDINGS}.c"))
         .arg(format!("target/bindings/{BINDINGS}_component_type.o"))
         .arg(format!("-fuse-ld={}", toolchain.linker.display()))
-        .args(["-Wl,--no-entry", "-Wl,--strip-debug", "-o"])
+        .args(LINK_FLAGS)
+        .arg("-o")
         .arg(&module);
     let said = cargo::messages(&mut command)?;
     if !said.is_empty() {
@@ -178,6 +191,8 @@ pub(super) fn prepare(project: &Project) -> Result<(), BuildError> {
     for (name, bytes) in generate(&project.contract_folder()?, project.manifest.kind)? {
         write_whole(&bindings.join(name), &bytes)?;
     }
+    let header = manifest_header(&project.manifest);
+    write_whole(&bindings.join("manifest.h"), header.as_bytes())?;
     for (name, text) in SDK {
         write_whole(
             &project.build_folder.join("sdk").join(name),
@@ -185,6 +200,30 @@ pub(super) fn prepare(project: &Project) -> Result<(), BuildError> {
         )?;
     }
     Ok(())
+}
+
+/// What plugin.toml says, for the plugin's answer to `describe`.
+fn manifest_header(manifest: &PluginManifest) -> String {
+    let literal = |text: &str| {
+        let mut literal = String::from("\"");
+        for letter in text.chars() {
+            match letter {
+                '"' | '\\' => literal.extend(['\\', letter]),
+                '\n' => literal.push_str("\\n"),
+                // Two question marks would begin a trigraph.
+                '?' => literal.push_str("\\?"),
+                other => literal.push(other),
+            }
+        }
+        literal + "\""
+    };
+    format!(
+        "// Written by `incubate plugin build` from plugin.toml.\n#pragma once\n\n\
+         #define PLUGIN_NAME {}\n#define PLUGIN_VERSION {}\n#define PLUGIN_DESCRIPTION {}\n",
+        literal(&manifest.name),
+        literal(&manifest.version.to_string()),
+        literal(&manifest.description),
+    )
 }
 
 /// The bindings of a kind: `plugin.h`, `plugin.c`, and an object with the type of the world.
@@ -197,7 +236,22 @@ fn generate(folder: &Path, kind: Kind) -> Result<Vec<(String, Vec<u8>)>, BuildEr
     let world = resolve
         .select_world(&[package], Some(kind.world()))
         .map_err(|error| failed(format!("{error:#}")))?;
+    // `loss_inputs_t` instead of `incubate_plugin_loss_inputs_t`.
+    let items = &resolve.worlds[world];
+    let rename = items
+        .imports
+        .keys()
+        .chain(items.exports.keys())
+        .filter_map(|key| match key {
+            WorldKey::Interface(interface) => Some((
+                resolve.name_world_key(key),
+                resolve.interfaces[*interface].name.clone()?,
+            )),
+            WorldKey::Name(_) => None,
+        })
+        .collect();
     let options = wit_bindgen_c::Opts {
+        rename,
         rename_world: Some(BINDINGS.to_owned()),
         ..wit_bindgen_c::Opts::default()
     };
