@@ -11,7 +11,7 @@
 
 #include "manifest.h" // PLUGIN_NAME, PLUGIN_VERSION, PLUGIN_DESCRIPTION, from plugin.toml
 #include "plugin.h"
-#include <stdarg.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,57 +33,13 @@ static inline bool is(plugin_string_t given, const char *words) {
 
 // A new text from a pattern: %s takes a `const char *`, %u an `unsigned`, %d an `int64_t`, and
 // anything else stands for itself.
-static plugin_string_t say_list(const char *pattern, va_list values) {
-    size_t room = 64, length = 0;
-    char *words = malloc(room);
-    if (!words) abort();
-    for (; *pattern; pattern++) {
-        char digits[24];
-        const char *part = pattern;
-        size_t size = 1;
-        if (pattern[0] == '%' && pattern[1] == 's') {
-            part = va_arg(values, const char *), size = strlen(part), pattern++;
-        } else if (pattern[0] == '%' && (pattern[1] == 'u' || pattern[1] == 'd')) {
-            bool with_sign = pattern[1] == 'd';
-            int64_t value = with_sign ? va_arg(values, int64_t) : (int64_t)va_arg(values, unsigned);
-            uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
-            char *first = digits + sizeof digits;
-            do *--first = '0' + rest % 10; while (rest /= 10);
-            if (value < 0) *--first = '-';
-            part = first, size = (size_t)(digits + sizeof digits - first), pattern++;
-        }
-        while (length + size > room) {
-            words = realloc(words, room *= 2);
-            if (!words) abort();
-        }
-        memcpy(words + length, part, size);
-        length += size;
-    }
-    return (plugin_string_t){(uint8_t *)words, length};
-}
-
-__attribute__((unused)) static plugin_string_t say(const char *pattern, ...) {
-    va_list values;
-    va_start(values, pattern);
-    plugin_string_t said = say_list(pattern, values);
-    va_end(values);
-    return said;
-}
+plugin_string_t say(const char *pattern, ...);
 
 // --- Errors ---
 
 // Fills a fault and answers false: `return fail(fault, "`depth` is %u", depth)`. The message is one
 // sentence without a full stop that says what is wrong, with the value.
-__attribute__((unused)) static bool fail(fault_t *fault, const char *pattern, ...) {
-    va_list values;
-    va_start(values, pattern);
-    *fault = (fault_t){
-        .code = TYPES_FAULT_CODE_INVALID_INPUT,
-        .message = say_list(pattern, values),
-    };
-    va_end(values);
-    return false;
-}
+bool fail(fault_t *fault, const char *pattern, ...);
 
 // Says what to do next about the fault that was just filled; answers false.
 static inline bool hint(fault_t *fault, const char *words) {
@@ -276,10 +232,15 @@ static inline tensor_t tensor_total(composition_t *all, tensor_t self) {
 
 // --- Plugins that remember nothing ---
 
+#if defined TENSORS_ELEMENT_TYPE_FLOAT || defined EXPORTS_SCHEDULE_INTERVAL_PER_EPOCH
+
 // Answers `save`.
-#define REMEMBER_NOTHING(state) (*(state) = (plugin_list_u8_t){0})
+static inline void save_nothing(plugin_list_u8_t *state) { *state = (plugin_list_u8_t){NULL, 0}; }
 
 // Answers `restore`: there is nothing to restore.
-#define RESTORE_NOTHING(state, fault)                                                             \
-    ((state)->len == 0 ||                                                                         \
-     fail(fault, "the state has %u bytes, and this plugin remembers nothing", (unsigned)(state)->len))
+static inline bool restore_nothing(const plugin_list_u8_t *state, fault_t *fault) {
+    return state->len == 0 || fail(fault, "the state has %u bytes, and this plugin remembers nothing",
+                                   (unsigned)state->len);
+}
+
+#endif

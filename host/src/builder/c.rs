@@ -18,7 +18,7 @@ use super::{BuildError, Event, cargo, contract, programs};
 use crate::plugin::Kind;
 
 /// The runtime and the headers, by path below `target/sdk`.
-const SDK: [(&str, &str); 7] = [
+const SDK: [(&str, &str); 8] = [
     (
         "incubate.h",
         include_str!("../../../plugins/sdk-c/incubate.h"),
@@ -31,6 +31,7 @@ const SDK: [(&str, &str); 7] = [
         "mathematics.c",
         include_str!("../../../plugins/sdk-c/mathematics.c"),
     ),
+    ("words.c", include_str!("../../../plugins/sdk-c/words.c")),
     (
         "include/math.h",
         include_str!("../../../plugins/sdk-c/include/math.h"),
@@ -47,6 +48,15 @@ const SDK: [(&str, &str); 7] = [
         "README.md",
         include_str!("../../../plugins/sdk-c/README.md"),
     ),
+];
+
+/// What is compiled along with every plugin, relative to its folder.
+pub(super) const ALONG: [&str; 5] = [
+    "target/sdk/runtime.c",
+    "target/sdk/words.c",
+    "target/sdk/mathematics.c",
+    "target/bindings/plugin.c",
+    "target/bindings/plugin_component_type.o",
 ];
 
 /// The name of the bindings in every world, so that one header serves all kinds.
@@ -170,9 +180,7 @@ pub(super) fn build(
         .args(FLAGS)
         .args(["-isystem", "target/sdk/include"])
         .args(sources)
-        .args(["target/sdk/runtime.c", "target/sdk/mathematics.c"])
-        .arg(format!("target/bindings/{BINDINGS}.c"))
-        .arg(format!("target/bindings/{BINDINGS}_component_type.o"))
+        .args(ALONG)
         .arg(format!("-fuse-ld={}", toolchain.linker.display()))
         .args(LINK_FLAGS)
         .arg("-o")

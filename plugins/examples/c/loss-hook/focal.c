@@ -37,8 +37,8 @@ bool exports_loss_compute(exports_loss_step_t *step, exports_loss_inputs_t *inpu
     return done;
 }
 
-void exports_loss_save(plugin_list_u8_t *state) { REMEMBER_NOTHING(state); }
+void exports_loss_save(plugin_list_u8_t *state) { save_nothing(state); }
 
 bool exports_loss_restore(plugin_list_u8_t *state, fault_t *fault) {
-    return RESTORE_NOTHING(state, fault);
+    return restore_nothing(state, fault);
 }

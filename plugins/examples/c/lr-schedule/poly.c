@@ -1,6 +1,5 @@
 // Learning-rate schedule `poly`: end_rate + (base_rate - end_rate) * (1 - epoch / epochs)^power.
 #include "incubate.h"
-#include <math.h>
 
 static double power, end_rate;
 
@@ -38,8 +37,8 @@ bool exports_schedule_observe(exports_schedule_moment_t *moment,
     return true;
 }
 
-void exports_schedule_save(plugin_list_u8_t *state) { REMEMBER_NOTHING(state); }
+void exports_schedule_save(plugin_list_u8_t *state) { save_nothing(state); }
 
 bool exports_schedule_restore(plugin_list_u8_t *state, fault_t *fault) {
-    return RESTORE_NOTHING(state, fault);
+    return restore_nothing(state, fault);
 }
