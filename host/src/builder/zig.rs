@@ -121,18 +121,20 @@ pub(super) fn build(
         });
     }
     c::prepare(project)?;
-    report(Event::Step {
-        what:
-            "translating the bindings; the first time Zig compiles its translator, which takes a \
-               minute or two"
-                .to_owned(),
-    });
+    let module = Path::new("target").join("bindings").join("incubate.zig");
+    if !folder.join(&module).exists() {
+        report(Event::Step {
+            what:
+                "translating the bindings; the first time ever Zig compiles its translator, which \
+                   takes a minute or two"
+                    .to_owned(),
+        });
+    }
     let mut translate = zig.command(folder, "translate-c");
     translate
         .args(["target/sdk/incubate.h", "-target", "wasm32-freestanding"])
         .args(HEADERS);
     let translated = cargo::output(&mut translate)?;
-    let module = Path::new("target").join("bindings").join("incubate.zig");
     write_whole(&folder.join(&module), translated.as_bytes())?;
 
     let core = project.build_folder.join("module.wasm");
