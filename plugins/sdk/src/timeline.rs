@@ -1,36 +1,12 @@
-//! The time axis that the schedules share: epochs or updates, with a straight warm-up in front.
+//! The time axis that schedules share: epochs or updates, with a straight warm-up in front.
 //!
 //! A schedule per update counts everything in updates: a length of `e` epochs is `e` times the
 //! updates of one epoch. That is what timm's `--sched-on-updates` does, and it keeps times and
 //! lengths whole numbers.
 
-use crate::{Fault, Parameter, SettingKind, SettingValue, Settings};
+use crate::{Fault, Interval, Moment, Parameter, Settings};
 
-/// How often the rate changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Per {
-    /// Once an epoch.
-    Epoch,
-    /// At every update.
-    Update,
-}
-
-/// When a rate is asked for; the plain part of the contract's `moment`.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Updates done before this one.
-    pub update: u64,
-    /// Updates of the phase.
-    pub updates: u64,
-    /// Epochs done.
-    pub epoch: f64,
-    /// Epochs of the phase.
-    pub epochs: u32,
-    /// The rate of the experiment, after batch scaling.
-    pub base_rate: f64,
-}
-
-/// A point of a curve after its warm-up, in the unit of [`Per`].
+/// A point of a curve after its warm-up, in the unit of [`Interval`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Time on the curve.
@@ -46,7 +22,7 @@ pub struct Point {
 #[derive(Clone, Copy, Debug)]
 pub struct Timeline {
     /// How often the rate changes.
-    pub per: Per,
+    pub per: Interval,
     /// Length of the warm-up in epochs.
     pub warmup: f64,
     /// The rate at time 0 of a warm-up. It is not scaled with the batch.
@@ -57,77 +33,72 @@ pub struct Timeline {
 
 impl Timeline {
     /// The parameters `per`, `warmup`, and `warmup_rate`.
-    pub fn parameters() -> Vec<Parameter> {
-        vec![
-            Parameter::new(
+    pub fn parameters() -> [Parameter; 3] {
+        [
+            Parameter::text(
                 "per",
-                SettingKind::Text,
                 "Whether the rate changes once an `epoch` or at every `update`",
             )
-            .with_default(SettingValue::Text("epoch".to_owned()))
+            .default("epoch")
             .one_of(&["epoch", "update"]),
-            Parameter::new(
-                "warmup",
-                SettingKind::Number,
-                "Length of the warm-up in epochs",
-            )
-            .with_default(SettingValue::Number(0.0))
-            .at_least(0.0),
-            Parameter::new(
+            Parameter::number("warmup", "Length of the warm-up in epochs")
+                .default(0.0)
+                .at_least(0.0),
+            Parameter::number(
                 "warmup_rate",
-                SettingKind::Number,
                 "Rate at the start of the warm-up, not scaled with the batch",
             )
-            .with_default(SettingValue::Number(1e-6))
+            .default(1e-6)
             .at_least(0.0),
         ]
     }
 
     /// The parameter `warmup_prefix`, for curves that can start after the warm-up.
     pub fn prefix_parameter() -> Parameter {
-        Parameter::new(
+        Parameter::boolean(
             "warmup_prefix",
-            SettingKind::Boolean,
             "Whether the curve starts after the warm-up instead of being replaced by it",
         )
-        .with_default(SettingValue::Boolean(false))
+        .default(false)
     }
 
-    /// The values of [`Self::parameters`]; the warm-up replaces the start of the curve.
-    pub fn from_settings(settings: Settings<'_>) -> Result<Self, Fault> {
+    /// The values of [`Self::parameters`], and of [`Self::prefix_parameter`] if it is described;
+    /// otherwise the warm-up replaces the start of the curve.
+    ///
+    /// # Errors
+    ///
+    /// A value is missing, or `per` is something else than `epoch` and `update`.
+    pub fn configure(settings: &Settings) -> Result<Self, Fault> {
+        let per = match settings.get("per")? {
+            "epoch" => Interval::PerEpoch,
+            "update" => Interval::PerUpdate,
+            other => {
+                return Err(Fault::invalid(format!("`per` is `{other}`"))
+                    .with_hint("write `epoch` or `update`"));
+            }
+        };
         Ok(Self {
-            per: match settings.text("per")? {
-                "epoch" => Per::Epoch,
-                "update" => Per::Update,
-                other => {
-                    return Err(Fault::invalid(format!("`per` is `{other}`"))
-                        .with_hint("write `epoch` or `update`"));
-                }
-            },
-            warmup: settings.number("warmup")?,
-            warmup_rate: settings.number("warmup_rate")?,
-            warmup_prefix: false,
-        })
-    }
-
-    /// The same with the value of [`Self::prefix_parameter`].
-    pub fn with_prefix(self, settings: Settings<'_>) -> Result<Self, Fault> {
-        Ok(Self {
-            warmup_prefix: settings.boolean("warmup_prefix")?,
-            ..self
+            per,
+            warmup: settings.get("warmup")?,
+            warmup_rate: settings.get("warmup_rate")?,
+            warmup_prefix: settings.get::<Option<bool>>("warmup_prefix")?.unwrap_or(false),
         })
     }
 
     /// The rate at `moment`: with `W` the length of the warm-up and `t` the time,
     /// `warmup_rate + t (base_rate - warmup_rate) / W` while `t < W`, else `curve`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `curve`.
     pub fn rate(
         &self,
         moment: &Moment,
         curve: impl FnOnce(Point) -> Result<f64, Fault>,
     ) -> Result<f64, Fault> {
         let (time, length, epoch) = match self.per {
-            Per::Epoch => (moment.epoch, f64::from(moment.epochs), 1.0),
-            Per::Update => (
+            Interval::PerEpoch => (moment.epoch, f64::from(moment.epochs), 1.0),
+            Interval::PerUpdate => (
                 moment.update as f64,
                 moment.updates as f64,
                 moment.updates as f64 / f64::from(moment.epochs),
@@ -150,22 +121,17 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     const WARMUP: Timeline = Timeline {
-        per: Per::Epoch,
+        per: Interval::PerEpoch,
         warmup: 4.0,
         warmup_rate: 0.1,
         warmup_prefix: false,
     };
 
     fn moment(update: u64) -> Moment {
-        Moment {
-            update,
-            updates: 100,
-            epoch: update as f64 / 10.0,
-            epochs: 10,
-            base_rate: 0.5,
-        }
+        testing::moment(update, 10, 10, 0.5)
     }
 
     fn point(timeline: Timeline, update: u64) -> Option<Point> {
@@ -192,7 +158,7 @@ mod tests {
     #[test]
     fn a_schedule_per_update_counts_in_updates() {
         let timeline = Timeline {
-            per: Per::Update,
+            per: Interval::PerUpdate,
             ..WARMUP
         };
         assert_eq!(point(timeline, 39), None);
