@@ -26,14 +26,12 @@ impl Loss for CrossEntropy {
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
-        let smoothing: f64 = settings.get("smoothing")?;
-        if !(0.0..1.0).contains(&smoothing) {
-            return Err(Fault::invalid(format!("`smoothing` is {smoothing}"))
+        let smoothing = settings.get("smoothing")?;
+        if smoothing == 1.0 {
+            return Err(Fault::invalid("`smoothing` is 1")
                 .with_hint("give a number from 0 that is less than 1"));
         }
-        Ok(Self {
-            smoothing: smoothing as f32,
-        })
+        Ok(Self { smoothing })
     }
 
     fn compute(&mut self, _: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {

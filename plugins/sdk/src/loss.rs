@@ -128,10 +128,10 @@ pub(crate) mod component {
             let needs = T::ask(|hook| hook.needs());
             let mut features = contract::Features::empty();
             if needs.network_features {
-                features |= contract::Features::NETWORK_FEATURES;
+                features = features | contract::Features::NETWORK_FEATURES;
             }
             if needs.meta_features {
-                features |= contract::Features::META_FEATURES;
+                features = features | contract::Features::META_FEATURES;
             }
             features
         }

@@ -34,8 +34,8 @@ impl Schedule for Step {
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
         let every = settings.get("every")?;
-        if every <= 0.0 {
-            return Err(Fault::invalid(format!("`every` is {every}"))
+        if every == 0.0 {
+            return Err(Fault::invalid("`every` is 0")
                 .with_hint("give a number of epochs that is more than 0"));
         }
         Ok(Self {
