@@ -7,6 +7,7 @@ mod command;
 mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod operations;
 mod parity;
 mod parity_plugins;
 mod plugin;

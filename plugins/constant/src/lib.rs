@@ -1,9 +1,7 @@
 //! Learning-rate schedule `constant`: the base rate, after a warm-up if one is asked for.
 
 use incubate_plugin::timeline::Timeline;
-use incubate_plugin::{
-    Description, Fault, Interval, Moment, Schedule, Settings, export_schedule,
-};
+use incubate_plugin::{Description, Fault, Interval, Moment, Schedule, Settings, export_schedule};
 
 struct Constant {
     timeline: Timeline,

@@ -4,9 +4,7 @@
 mod curve;
 
 use curve::Cosine;
-use incubate_plugin::{
-    Description, Fault, Interval, Moment, Schedule, Settings, export_schedule,
-};
+use incubate_plugin::{Description, Fault, Interval, Moment, Schedule, Settings, export_schedule};
 
 impl Schedule for Cosine {
     fn describe() -> Description {

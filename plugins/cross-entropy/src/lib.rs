@@ -14,15 +14,16 @@ struct CrossEntropy {
 
 impl Loss for CrossEntropy {
     fn describe() -> Description {
-        Description::new("Cross-entropy of class ids or soft targets, with label smoothing").parameter(
-            Parameter::number(
-                "smoothing",
-                "Share of every target that is spread over all classes; less than 1",
+        Description::new("Cross-entropy of class ids or soft targets, with label smoothing")
+            .parameter(
+                Parameter::number(
+                    "smoothing",
+                    "Share of every target that is spread over all classes; less than 1",
+                )
+                .default(0.0)
+                .at_least(0.0)
+                .at_most(1.0),
             )
-            .default(0.0)
-            .at_least(0.0)
-            .at_most(1.0),
-        )
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {

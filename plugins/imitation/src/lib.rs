@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn boundaries_and_a_draw_are_recorded() {
         let batch = Batch::random(2, 3, 7);
-        let mut draw = |number, update| {
+        let draw = |number, update| {
             seed(number);
             let batch = batch.clone().at(|step| step.update = update);
             let (loss, record) = capture(|| batch.loss(&mut Imitation { weight: 1.0 }));

@@ -128,7 +128,9 @@ macro_rules! __export {
                 }
             }
 
-            // Natively nothing is exported: a linker may not take names with `@`.
+            // Natively nothing is exported, since a linker may not take names with `@`; this keeps
+            // the compiler from calling the hook unused.
+            const _: ::core::marker::PhantomData<$hook> = ::core::marker::PhantomData;
             #[cfg(target_arch = "wasm32")]
             type Component = $crate::export::$component<$hook>;
             #[cfg(target_arch = "wasm32")]

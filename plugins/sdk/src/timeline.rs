@@ -81,7 +81,9 @@ impl Timeline {
             per,
             warmup: settings.get("warmup")?,
             warmup_rate: settings.get("warmup_rate")?,
-            warmup_prefix: settings.get::<Option<bool>>("warmup_prefix")?.unwrap_or(false),
+            warmup_prefix: settings
+                .get::<Option<bool>>("warmup_prefix")?
+                .unwrap_or(false),
         })
     }
 

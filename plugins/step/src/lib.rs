@@ -102,7 +102,11 @@ mod tests {
 
     #[test]
     fn a_prefix_moves_the_steps_behind_the_warm_up() {
-        let rate = |epoch| step(Interval::PerEpoch, true).rate(&moment(epoch, 7)).unwrap();
+        let rate = |epoch| {
+            step(Interval::PerEpoch, true)
+                .rate(&moment(epoch, 7))
+                .unwrap()
+        };
         assert_eq!(rate(34), 1e-3);
         assert!((rate(35) - 1e-4).abs() < 1e-18);
     }

@@ -13,8 +13,10 @@ struct Uniform {
 
 impl Partition for Uniform {
     fn describe() -> Description {
-        Description::new("The same number of blocks for every module, the remainder to the first ones")
-            .parameter(division::meta_depth_parameter())
+        Description::new(
+            "The same number of blocks for every module, the remainder to the first ones",
+        )
+        .parameter(division::meta_depth_parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {

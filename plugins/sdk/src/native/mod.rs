@@ -85,3 +85,6 @@ pub(crate) mod weights {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

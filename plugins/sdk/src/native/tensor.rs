@@ -70,12 +70,7 @@ impl Tensor {
         self.require("affine", ElementType::Float)?;
         for (name, value) in [("scale", scale), ("shift", shift)] {
             if !value.is_finite() {
-                return Err(argument(
-                    "affine",
-                    name,
-                    value,
-                    "a finite number is needed",
-                ));
+                return Err(argument("affine", name, value, "a finite number is needed"));
             }
         }
         self.each("affine", |value| {
@@ -177,10 +172,8 @@ impl Tensor {
                 self.shape, other.shape
             ))
         };
-        let (
-            [left_batch @ .., rows, inner],
-            [right_batch @ .., other_inner, columns],
-        ) = (&self.shape[..], &other.shape[..])
+        let ([left_batch @ .., rows, inner], [right_batch @ .., other_inner, columns]) =
+            (&self.shape[..], &other.shape[..])
         else {
             return Err(refuse());
         };
@@ -245,7 +238,10 @@ impl Tensor {
         shape[dim] = (end - start) as usize;
         let first = start as usize * strides[dim];
         let places = strided(&shape, &strides);
-        Ok(self.picked(shape, places.into_iter().map(|place| place + first).collect()))
+        Ok(self.picked(
+            shape,
+            places.into_iter().map(|place| place + first).collect(),
+        ))
     }
 
     pub(crate) fn one_hot(&self, classes: u32) -> Result<Self, Fault> {

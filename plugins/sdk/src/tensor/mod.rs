@@ -243,3 +243,6 @@ impl fmt::Debug for Tensor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

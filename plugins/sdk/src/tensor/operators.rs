@@ -49,9 +49,24 @@ macro_rules! operator {
     };
 }
 
-operator!(Add, add, |tensor, number| tensor.affine(1.0, number), tensor.affine(1.0, number));
-operator!(Sub, sub, |tensor, number| tensor.affine(1.0, -number), tensor.affine(-1.0, number));
-operator!(Mul, mul, |tensor, number| tensor.affine(number, 0.0), tensor.affine(number, 0.0));
+operator!(
+    Add,
+    add,
+    |tensor, number| tensor.affine(1.0, number),
+    tensor.affine(1.0, number)
+);
+operator!(
+    Sub,
+    sub,
+    |tensor, number| tensor.affine(1.0, -number),
+    tensor.affine(-1.0, number)
+);
+operator!(
+    Mul,
+    mul,
+    |tensor, number| tensor.affine(number, 0.0),
+    tensor.affine(number, 0.0)
+);
 operator!(
     Div,
     div,

@@ -30,7 +30,12 @@ impl Batch {
     ) -> Self {
         Self::of(
             CLASSES,
-            logits.as_flattened().iter().copied().map(f64::from).collect(),
+            logits
+                .as_flattened()
+                .iter()
+                .copied()
+                .map(f64::from)
+                .collect(),
             class_ids.into_iter().map(f64::from).collect(),
         )
     }

@@ -37,8 +37,8 @@
 //! Everything belongs to the thread of the test.
 
 mod batch;
-mod moments;
 mod models;
+mod moments;
 mod settings;
 
 pub use crate::native::Message;
@@ -87,3 +87,6 @@ fn exchange(record: Record) -> Record {
         metrics: mem::replace(&mut world.metrics, record.metrics),
     })
 }
+
+#[cfg(test)]
+mod tests;
