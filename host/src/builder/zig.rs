@@ -89,7 +89,11 @@ impl Zig {
     /// A call of Zig in the project's folder.
     fn command(&self, folder: &Path, action: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(folder).env("ZIG_LOCAL_CACHE_DIR", "target/zig").args(self.arguments).arg(action);
+        command
+            .current_dir(folder)
+            .env("ZIG_LOCAL_CACHE_DIR", "target/zig")
+            .args(self.arguments)
+            .arg(action);
         command
     }
 }
