@@ -325,10 +325,8 @@ mod tests {
             let new = folder.path().join("deep").join("plugin");
             let files = create("my-own", template.kind, template.language, &new).unwrap();
             assert!(files.contains(&PathBuf::from("README.md")), "{files:?}");
-            assert!(
-                files.contains(&PathBuf::from("wit/worlds.wit")),
-                "{files:?}"
-            );
+            let worlds = Path::new(template.contract()).join("worlds.wit");
+            assert!(files.contains(&worlds), "{files:?}");
             for file in files {
                 let text = fs::read_to_string(new.join(&file)).unwrap();
                 let file = file.to_str().unwrap();
