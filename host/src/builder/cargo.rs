@@ -116,6 +116,7 @@ pub(super) fn compile(
 /// True for variables that change how cargo compiles.
 fn changes_bytes(name: &str) -> bool {
     name == "RUSTFLAGS"
+        || name == "CARGO_INCREMENTAL"
         || name == "CARGO_TARGET_DIR"
         || name.starts_with("CARGO_BUILD_")
         || name.starts_with("CARGO_PROFILE_")
@@ -207,6 +208,7 @@ mod tests {
     #[test]
     fn variables_that_change_bytes_are_known() {
         assert!(changes_bytes("RUSTFLAGS"));
+        assert!(changes_bytes("CARGO_INCREMENTAL"));
         assert!(changes_bytes("CARGO_PROFILE_RELEASE_OPT_LEVEL"));
         assert!(!changes_bytes("CARGO_HOME"));
         assert!(!changes_bytes("PATH"));

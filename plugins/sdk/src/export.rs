@@ -5,6 +5,8 @@
 
 use crate::Fault;
 
+const NOT_CONFIGURED: &str = "the plugin was called before it was configured";
+
 /// A hook with its place in an instance; implemented by the export macros.
 pub trait Hosted: Sized + 'static {
     /// Name of the package.
@@ -38,21 +40,19 @@ pub trait Hosted: Sized + 'static {
     fn call<R>(work: impl FnOnce(&mut Self) -> Result<R, Fault>) -> Result<R, Fault> {
         Self::with_place(|place| match place {
             Some(hook) => work(hook),
-            None => Err(Fault::internal(
-                "the plugin was called before it was configured",
-            )),
+            None => Err(Fault::internal(NOT_CONFIGURED)),
         })
     }
 
-    /// Calls `work` with the hook, for functions of the contract that cannot answer a fault.
-    ///
-    /// # Panics
-    ///
-    /// The hook is not configured, which is a defect of the host.
+    /// Calls `work` with the hook, for functions of the contract that cannot answer a fault: it
+    /// stops the instance when the hook is not configured, which is a defect of the host.
     fn ask<R>(work: impl FnOnce(&mut Self) -> R) -> R {
         Self::with_place(|place| match place {
             Some(hook) => work(hook),
-            None => panic!("the plugin was called before it was configured"),
+            None => {
+                crate::log::error(NOT_CONFIGURED);
+                std::process::abort()
+            }
         })
     }
 }

@@ -32,7 +32,6 @@
 //! }
 //!
 //! export_loss!(Confident);
-//! # fn main() {}
 //! ```
 //!
 //! `incubate plugin build` compiles the package into a component. It imports the interfaces of the
@@ -48,12 +47,6 @@
 //!
 //! `incubate_plugin::types` are the plain types of the contract; [`report_panics`] is for plugins
 //! that make their own bindings.
-
-// The examples are whole plugins, which need a `main` of their own.
-#![allow(
-    clippy::needless_doctest_main,
-    reason = "a crate of an example has a macro at its top level"
-)]
 
 #[doc(hidden)]
 pub mod bindings;
@@ -105,3 +98,8 @@ fn restore_nothing(state: &[u8]) -> Result<(), Fault> {
     ))
     .with_hint("the state was saved by another plugin"))
 }
+
+/// The README, whose example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -35,7 +35,6 @@ pub use crate::bindings::partition::exports::incubate::plugin::partition::{
 /// }
 ///
 /// export_partition!(Lopsided);
-/// # fn main() {}
 /// ```
 pub trait Partition: Sized + 'static {
     /// What the scheme does and what can be set. Must give the same answer at every call.

@@ -29,7 +29,6 @@ pub use crate::bindings::schedule::exports::incubate::plugin::schedule::{
 /// }
 ///
 /// export_schedule!(Linear);
-/// # fn main() {}
 /// ```
 ///
 /// [`Timeline`](crate::timeline::Timeline) adds a warm-up and the choice between epochs and updates.

@@ -88,6 +88,10 @@ fn no_gradient_passes_what_is_cut_off() {
     );
     assert_close(&gradient(|x| x.logsumexp(-1)), &[0.9241418, 0.0758582]);
     assert_close(&gradient(|x| x.argmax(-1).one_hot(2)), &[0.0, 0.0]);
+    assert_close(
+        &gradient(|x| x * x.detach() + x * (x * 3.0).detach()),
+        &[2.0, -8.0],
+    );
     // What was constant is none any more afterwards.
     assert_close(&gradient(Tensor::square), &[1.0, -4.0]);
 }
