@@ -12,6 +12,7 @@ macro_rules! sources {
 
 const SOURCES: &[(&str, &str)] = sources!(
     "Cargo.toml"
+    "README.md"
     "operations.txt"
     "src/bindings.rs"
     "src/description.rs"
