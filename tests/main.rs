@@ -8,10 +8,14 @@ mod check;
 mod command;
 mod contracts;
 mod data;
+mod doctor;
+mod examples;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod grants;
 mod lock;
+mod new_plugin;
+mod operations;
 mod parity;
 mod parity_plugins;
 mod plugin;

@@ -107,6 +107,10 @@ impl Toolchain {
             }
             mapped.push((from_source.source.clone(), "/rust"));
         }
+        // A package may be used by its path beside the workspace, as the examples use the SDK.
+        if let Some(repository) = repository(workspace) {
+            mapped.push((repository.to_owned(), "/repository"));
+        }
         mapped.push((workspace.to_owned(), "/plugins"));
         let mut flags = OsString::new();
         for (path, name) in mapped {
@@ -140,6 +144,12 @@ impl FromSource {
             .ok_or("no linker; install lld-22")?;
         Ok(Self { linker, source })
     }
+}
+
+/// The folder above `workspace` that git looks after.
+fn repository(workspace: &Path) -> Option<&Path> {
+    let mut folders = workspace.ancestors();
+    folders.find(|folder| folder.join(".git").exists())
 }
 
 fn has_installed_target(rustc: &Path) -> bool {
@@ -230,9 +240,8 @@ mod tests {
         assert_eq!(newest_wasm_linker(&folder.path().join("missing")), None);
     }
 
-    #[test]
-    fn the_workspace_is_mapped_last_so_that_it_wins() {
-        let toolchain = Toolchain {
+    fn toolchain() -> Toolchain {
+        Toolchain {
             rustc: PathBuf::from("rustc"),
             from_source: Some(FromSource {
                 linker: PathBuf::from("/usr/bin/wasm-ld"),
@@ -243,8 +252,27 @@ mod tests {
                 linker: String::new(),
                 cargo: String::new(),
             },
-        };
-        let flags = toolchain.flags(Path::new("/home/someone/plugins"));
+        }
+    }
+
+    #[test]
+    fn packages_beside_the_workspace_are_mapped_with_their_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = folder.path().join("examples/rust");
+        fs::create_dir_all(&workspace).unwrap();
+        assert_eq!(repository(&workspace), repository(folder.path()));
+        fs::create_dir(folder.path().join(".git")).unwrap();
+        let flags = toolchain().flags(&workspace);
+        let found: Vec<&str> = flags.to_str().unwrap().split('\u{1f}').rev().collect();
+        let mapped =
+            |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
+        assert_eq!(found[0], mapped(&workspace, "/plugins"));
+        assert_eq!(found[1], mapped(folder.path(), "/repository"));
+    }
+
+    #[test]
+    fn the_workspace_is_mapped_last_so_that_it_wins() {
+        let flags = toolchain().flags(Path::new("/home/someone/plugins"));
         let flags = flags.to_str().unwrap();
         assert!(
             flags.contains("--remap-path-prefix=/usr/lib/rustlib/src/rust=/rust"),

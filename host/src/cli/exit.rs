@@ -3,6 +3,7 @@
 use anyhow::Error;
 
 use super::check::CheckError;
+use crate::builder::NewError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
@@ -91,6 +92,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             CheckError::Assignment { .. }
             | CheckError::Kind { .. }
             | CheckError::Law { .. }
+            | CheckError::Grant { .. }
             | CheckError::Limit { .. } => USAGE,
         });
     }
@@ -127,6 +129,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
+    }
+    if cause.is::<NewError>() {
+        return Some(USAGE);
     }
     cause.is::<DeviceError>().then_some(DEVICE)
 }

@@ -7,9 +7,11 @@ mod bench;
 mod build;
 mod check;
 mod devices;
+mod doctor;
 mod eval;
 mod exit;
 mod list;
+mod new;
 mod number;
 mod plan;
 mod plugin;
@@ -68,6 +70,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Unit(command) => unit::unit(&command),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),
+        Command::Doctor { json } => doctor::doctor(json),
     }
 }
 

@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::arguments::PluginCommand;
 use super::number::thousands;
 use super::{
-    add, bench, build, check, list, print, print_json, pull, push, remove, replay, sources, table,
-    update,
+    add, bench, build, check, list, new, print, print_json, pull, push, remove, replay, sources,
+    table, update,
 };
 use crate::plugin::{Inspection, Parameter, SettingValue};
 
@@ -57,7 +57,12 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
             json,
         } => replay::replay(recording, *call, plugin.as_deref(), *json),
         PluginCommand::Check(options) => check::check(options),
-        PluginCommand::Build { folder, check } => build::build(folder, *check),
+        PluginCommand::Build {
+            folder,
+            check,
+            watch,
+        } => build::build(folder.as_deref(), *check, *watch),
+        PluginCommand::New(options) => new::new(options),
     }
 }
 
