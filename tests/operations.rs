@@ -40,11 +40,7 @@ fn tensor(text: &str) -> AnyTensor {
     flat.unwrap().apply(Operation::Reshape(&shape)).unwrap()
 }
 
-fn apply(
-    operation: &str,
-    arguments: &str,
-    inputs: &[AnyTensor],
-) -> Result<AnyTensor, TensorError> {
+fn apply(operation: &str, arguments: &str, inputs: &[AnyTensor]) -> Result<AnyTensor, TensorError> {
     let floats = || numbers::<f32>(arguments);
     let dims = || numbers::<i32>(arguments);
     let sizes = || numbers::<usize>(arguments);
