@@ -17,6 +17,9 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// The same for the registry, hashed by bcrypt.
 const HTPASSWD: &str = "ada:$2b$04$Jn/lLLjYSIOvJc85mwwVTOz8RInZCMcgiDyLpV1DNNeugEJzU4rsG\n";
 
+/// The first byte of a connection that wants to be encrypted.
+const TLS_GREETING: u8 = 0x16;
+
 /// A running registry; it ends with this value.
 pub(crate) struct Registry {
     child: Child,
@@ -154,13 +157,16 @@ pub(crate) fn web_with_headers(answer: impl Fn(&str, &str) -> Vec<u8> + Send + '
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { break };
+            let mut first = [0];
+            if stream.peek(&mut first).is_ok() && first[0] == TLS_GREETING {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                continue;
+            }
             let mut request = BufReader::new(stream.try_clone().unwrap());
             let mut line = String::new();
-            // A greeting of TLS is no text; whoever sends one gets an answer that is not TLS.
-            let path = match request.read_line(&mut line) {
-                Ok(_) => line.split(' ').nth(1).unwrap_or("/").to_owned(),
-                Err(_) => "/".to_owned(),
-            };
+            let _ = request.read_line(&mut line);
+            let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
             let mut headers = String::new();
             while request
                 .read_line(&mut headers)
