@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -57,12 +57,6 @@ impl Registry {
     fn start(more: &str, identity: Option<&Identity>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        // Another program may take the port in between; then the registry ends and the test says so.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         fs::write(path("htpasswd"), HTPASSWD).unwrap();
         let tls = identity.map_or_else(String::new, |identity| {
             fs::write(path("server.pem"), &identity.certificate).unwrap();
@@ -75,7 +69,7 @@ impl Registry {
         });
         let more = more.replace("HTPASSWD", &path("htpasswd").display().to_string());
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}{more}",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{tls}{more}",
             path("storage").display()
         );
         fs::write(path("config.yml"), config).unwrap();
@@ -93,23 +87,30 @@ impl Registry {
         let mut registry = Self {
             child,
             folder,
-            port,
+            port: 0,
         };
-        registry.wait();
+        registry.port = registry.wait();
         registry
     }
 
-    /// Waits until the registry takes connections.
-    fn wait(&mut self) {
+    /// Waits until the registry says on which port it listens.
+    fn wait(&mut self) -> u16 {
+        const SAYS: &str = "listening on 127.0.0.1:";
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        loop {
             let ended = self.child.try_wait().unwrap();
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none(), "the registry ended: {ended:?}\n{}", log());
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            if let Some((_, rest)) = log.split_once(SAYS) {
+                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                // The line may be written in parts.
+                if rest.len() > digits.len() {
+                    return digits.parse().unwrap();
+                }
+            }
+            assert!(ended.is_none(), "the registry ended: {ended:?}\n{log}");
             assert!(
                 begun.elapsed() < Duration::from_secs(60),
-                "the registry does not listen\n{}",
-                log()
+                "the registry does not listen\n{log}"
             );
             thread::sleep(Duration::from_millis(20));
         }
