@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,6 +16,9 @@ pub(crate) const USER: &str = "ada";
 pub(crate) const PASSWORD: &str = "correct horse";
 /// The same for the registry, hashed by bcrypt.
 const HTPASSWD: &str = "ada:$2b$04$Jn/lLLjYSIOvJc85mwwVTOz8RInZCMcgiDyLpV1DNNeugEJzU4rsG\n";
+
+/// The first byte of a connection that wants to be encrypted.
+const TLS_GREETING: u8 = 0x16;
 
 /// A running registry; it ends with this value.
 pub(crate) struct Registry {
@@ -54,12 +57,6 @@ impl Registry {
     fn start(more: &str, identity: Option<&Identity>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        // Another program may take the port in between; then the registry ends and the test says so.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         fs::write(path("htpasswd"), HTPASSWD).unwrap();
         let tls = identity.map_or_else(String::new, |identity| {
             fs::write(path("server.pem"), &identity.certificate).unwrap();
@@ -72,7 +69,7 @@ impl Registry {
         });
         let more = more.replace("HTPASSWD", &path("htpasswd").display().to_string());
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}{more}",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{tls}{more}",
             path("storage").display()
         );
         fs::write(path("config.yml"), config).unwrap();
@@ -90,23 +87,30 @@ impl Registry {
         let mut registry = Self {
             child,
             folder,
-            port,
+            port: 0,
         };
-        registry.wait();
+        registry.port = registry.wait();
         registry
     }
 
-    /// Waits until the registry takes connections.
-    fn wait(&mut self) {
+    /// Waits until the registry says on which port it listens.
+    fn wait(&mut self) -> u16 {
+        const SAYS: &str = "listening on 127.0.0.1:";
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        loop {
             let ended = self.child.try_wait().unwrap();
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none(), "the registry ended: {ended:?}\n{}", log());
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            if let Some((_, rest)) = log.split_once(SAYS) {
+                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                // The line may be written in parts.
+                if rest.len() > digits.len() {
+                    return digits.parse().unwrap();
+                }
+            }
+            assert!(ended.is_none(), "the registry ended: {ended:?}\n{log}");
             assert!(
                 begun.elapsed() < Duration::from_secs(60),
-                "the registry does not listen\n{}",
-                log()
+                "the registry does not listen\n{log}"
             );
             thread::sleep(Duration::from_millis(20));
         }
@@ -154,13 +158,16 @@ pub(crate) fn web_with_headers(answer: impl Fn(&str, &str) -> Vec<u8> + Send + '
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { break };
+            let mut first = [0];
+            if stream.peek(&mut first).is_ok() && first[0] == TLS_GREETING {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                continue;
+            }
             let mut request = BufReader::new(stream.try_clone().unwrap());
             let mut line = String::new();
-            // A greeting of TLS is no text; whoever sends one gets an answer that is not TLS.
-            let path = match request.read_line(&mut line) {
-                Ok(_) => line.split(' ').nth(1).unwrap_or("/").to_owned(),
-                Err(_) => "/".to_owned(),
-            };
+            let _ = request.read_line(&mut line);
+            let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
             let mut headers = String::new();
             while request
                 .read_line(&mut headers)

@@ -107,7 +107,7 @@ pub enum Problem {
     },
     /// The bytes are not those that the digest names.
     #[error(
-        "the bytes that came have sha256 {found} and should have {expected}; they were changed or damaged and are not used (pull again, or push the artefact again)"
+        "the bytes that came have the digest {found} and should have {expected}; they were changed or damaged and are not used (pull again, or push the artefact again)"
     )]
     Digest {
         /// The digest that was named.
@@ -141,7 +141,7 @@ pub enum Problem {
     },
     /// The version was published with other bytes.
     #[error(
-        "version {version} is there already with sha256 {there}, and this file has {here} (a published version does not change; raise the version of the plugin)"
+        "version {version} is there already with the digest {there}, and this file has {here} (a published version does not change; raise the version of the plugin)"
     )]
     Published {
         /// The version.
