@@ -41,6 +41,9 @@ const FRESH: u64 = 40;
 /// Crashes after which nothing more is learnt.
 const CRASHES: u64 = 4;
 
+/// Models that took more than the limit, after which no more are tried: each costs a second.
+const SLOW: u64 = 12;
+
 /// A generated model, and how a report calls it.
 struct Model {
     request: PartitionRequest,
@@ -57,7 +60,7 @@ pub(super) fn laws(subject: &Subject) -> Vec<Check> {
     let mut refusal = None;
     let mut scheme = None;
     for model in small().chain((0..MODELS).map(large)) {
-        if !budget.lasts() || crashes >= CRASHES {
+        if !budget.lasts() || crashes >= CRASHES || slow >= SLOW {
             break;
         }
         models += 1;
@@ -128,7 +131,7 @@ fn needed_fuel(subject: &Subject, model: &Model, error: &PluginError) -> Option<
         return None;
     }
     let limits = Limits {
-        fuel: PATIENCE * breach.allowed,
+        fuel: breach.allowed.saturating_mul(PATIENCE),
         deadline_ms: u64::from(u32::MAX),
         ..*subject.plugin.limits()
     };
