@@ -44,6 +44,9 @@ const CRASHES: u64 = 4;
 /// Models that took more than the limit, after which no more are tried: each costs a second.
 const SLOW: u64 = 12;
 
+/// Why laws about divisions may say nothing.
+const NOTHING: &str = "no model was divided";
+
 /// A generated model, and how a report calls it.
 struct Model {
     request: PartitionRequest,
@@ -112,8 +115,16 @@ pub(super) fn laws(subject: &Subject) -> Vec<Check> {
         ));
     }
     vec![
-        division.finish(format!("models: {models}, divided: {answered}")),
-        same.finish("asked twice, and sometimes in a new instance".to_owned()),
+        division.finish_if(
+            answered > 0,
+            format!("models: {models}, divided: {answered}"),
+            NOTHING,
+        ),
+        same.finish_if(
+            answered > 0,
+            "asked twice, and sometimes in a new instance".to_owned(),
+            NOTHING,
+        ),
         every.finish(format!(
             "1 to {BLOCKS} blocks, 1 to that many modules, costs from 0 to 2^64 - 1; out of fuel: {slow}"
         )),
