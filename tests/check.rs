@@ -423,6 +423,9 @@ fn a_law_that_is_broken_on_purpose_is_a_warning() {
     );
     assert_eq!(check("mean").status, 21);
     check("gradients").failed(2, &["did you mean `gradient`?"]);
+    let foreign = component("faulty-ungranted");
+    let answer = incubate(&["plugin", "check", &foreign, "--accept", "gradient"]);
+    assert_eq!(answer.status, 21, "{}", answer.stderr);
 }
 
 #[test]

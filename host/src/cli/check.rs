@@ -95,6 +95,10 @@ pub(super) fn check(options: &CheckOptions) -> Result<()> {
 /// A misspelt check must not look as if it had been accepted.
 fn refuse_unknown_checks(report: &Report, accepted: &[String]) -> Result<(), CheckError> {
     let known = || report.checks.iter().map(|check| check.id);
+    // A plugin that does not start has a short report, which says why.
+    if !known().any(|id| id == "limits") {
+        return Ok(());
+    }
     match accepted
         .iter()
         .find(|id| !known().any(|known| known == *id))

@@ -193,6 +193,15 @@ impl Verdict {
         }
     }
 
+    /// The check, or that it says nothing when no case was tried.
+    pub(super) fn finish_if(self, tried: bool, summary: String, otherwise: &str) -> Check {
+        if tried || self.broken > 0 {
+            self.finish(summary)
+        } else {
+            Self::not_applicable(self.law, otherwise)
+        }
+    }
+
     /// How many cases broke the law so far.
     pub(super) const fn broken(&self) -> u64 {
         self.broken
