@@ -3,10 +3,13 @@
 
 mod bad_input;
 mod builder;
+mod cache;
 mod command;
 mod data;
+mod fallback;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod hostile;
 mod parity;
 mod parity_plugins;
 mod plugin;
