@@ -88,6 +88,7 @@ pub(super) fn outcome(path: &str, kind: Kind, attack: Option<&str>, limits: &Lim
         Err(error) => error.to_string(),
     };
     assert!(text.len() < 20_000, "{} bytes", text.len());
+    assert!(!text.contains(char::is_control), "{text:?}");
     text = short(&text);
     let mut lines: Vec<(String, usize)> = Vec::new();
     for message in said {
@@ -114,10 +115,6 @@ pub(super) fn outcome(path: &str, kind: Kind, attack: Option<&str>, limits: &Lim
     }
     let folder = Path::new(path).parent().unwrap().to_str().unwrap();
     let text = text.replace(folder, "FOLDER");
-    assert!(
-        !text.replace('\n', "").contains(char::is_control),
-        "{text:?}"
-    );
     without_frames(&text)
 }
 
@@ -264,10 +261,6 @@ fn request() -> PartitionRequest {
 
 /// Asserts that this process still trains: a plugin that behaves gives its loss.
 pub(super) fn assert_alive() {
-    let path = format!(
-        "{}/plugins/dist/cross-entropy.wasm",
-        env!("CARGO_MANIFEST_DIR")
-    );
     static LOADED: LazyLock<Plugin> = LazyLock::new(|| {
         host()
             .load(
@@ -278,7 +271,6 @@ pub(super) fn assert_alive() {
             )
             .unwrap()
     });
-    assert!(Path::new(&path).is_file());
     let answer = loss(&LOADED, &Given::new(), &mut Vec::new()).unwrap();
     assert!(
         answer.starts_with("loss 2.") || answer.starts_with("loss 3."),

@@ -186,7 +186,9 @@ mod tests {
 
     #[test]
     fn another_plugin_does_not_inherit_parameters() {
-        let mut below = table("[loss]\nplugin = \"a\"\n[loss.parameters]\nx = 1");
+        let mut below = table(
+            "[loss]\nplugin = \"a\"\non_failure = { fallback = \"c\" }\n[loss.parameters]\nx = 1",
+        );
         merge(&mut below, &table("[loss]\nplugin = \"b\""));
         assert_eq!(
             below,
