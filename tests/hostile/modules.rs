@@ -109,6 +109,27 @@ fn try_all(name: &str, guests: Vec<(&str, Vec<u8>)>) {
     snapshot(name, &outcomes);
 }
 
+/// A guest that crashes in a function of this name, which the host shows without the marks of the
+/// compiler.
+fn named(name: &str) -> Vec<u8> {
+    Module {
+        declarations: format!("(func ${name} unreachable)").leak(),
+        divide: format!("(call ${name})").leak(),
+        ..Module::default()
+    }
+    .component()
+}
+
+/// A Rust name of pairs of the same, nested: its long form has 2 to the `depth` parts.
+fn doubling(depth: usize) -> String {
+    const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    // References count from behind `_R`, where three letters stand before the first pair.
+    let references: String = (0..=depth)
+        .map(|level| format!("B{}_E", char::from(DIGITS[2 + depth - level])))
+        .collect();
+    format!("_RMC0{}p{references}", "T".repeat(depth))
+}
+
 /// The plain guest, for tests that damage it.
 pub(super) fn plain() -> Vec<u8> {
     Module::default().component()
@@ -306,6 +327,11 @@ fn written_by_hand() {
             (
                 "a message of a level that there is not",
                 divide("(call $write (i32.const 99) (i32.const 544) (i32.const 5))"),
+            ),
+            ("a name that doubles at every level", named(&doubling(40))),
+            (
+                "a name of pointers to pointers",
+                named(&format!("_Z1f{}i", "P".repeat(50_000))),
             ),
             (
                 "a function with escape sequences in its name",
