@@ -30,8 +30,17 @@ const CONTEXT: Context = Context {
 const PICTURES: usize = 8;
 const CLASSES: usize = 5;
 
-/// One sandbox for all attacks.
-pub(super) fn host() -> &'static PluginHost {
+/// The sandbox for committed components, which compiles each once.
+fn host() -> &'static PluginHost {
+    static HOST: LazyLock<PluginHost> = LazyLock::new(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-cache");
+        PluginHost::new(Some(&cache)).unwrap()
+    });
+    &HOST
+}
+
+/// The sandbox for components that a test makes.
+fn host_without_cache() -> &'static PluginHost {
     static HOST: LazyLock<PluginHost> = LazyLock::new(|| PluginHost::new(None).unwrap());
     &HOST
 }
@@ -76,7 +85,12 @@ pub(super) fn outcome(path: &str, kind: Kind, attack: Option<&str>, limits: &Lim
         given.insert("attack".to_owned(), SettingValue::Text(attack.to_owned()));
     }
     let mut said = Vec::new();
-    let called = host()
+    let sandbox = if path == component(kind) {
+        host()
+    } else {
+        host_without_cache()
+    };
+    let called = sandbox
         .load(path, kind, &grants, limits)
         .and_then(|plugin| match kind {
             Kind::PartitionScheme => partition(&plugin, &given, &mut said),
