@@ -4,15 +4,18 @@
 mod bad_input;
 mod bench_plugin;
 mod builder;
+mod cache;
 mod check;
 mod command;
 mod contracts;
 mod data;
 mod doctor;
 mod examples;
+mod fallback;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod grants;
+mod hostile;
 mod lock;
 mod new_plugin;
 mod operations;

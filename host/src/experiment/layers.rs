@@ -98,8 +98,9 @@ impl Layers {
         }
     }
 
-    /// Drops the sources of everything below a key.
+    /// Drops the sources of a key and of everything below it.
     fn forget(&mut self, key: &str) {
+        self.sources.remove(key);
         for leaf in self.keys_under(key) {
             self.sources.remove(&leaf);
         }
@@ -139,8 +140,8 @@ impl Layers {
     }
 }
 
-/// The tables that belong to the plugin that stands beside them.
-const OWN: [&str; 3] = ["parameters", "grants", "limits"];
+/// What belongs to the plugin that stands beside it.
+const OWN: [&str; 4] = ["parameters", "grants", "limits", "on_failure"];
 
 /// One `key=value` as a table.
 fn assigned(assignment: &str) -> Result<Table, ExperimentError> {
@@ -257,7 +258,7 @@ mod tests {
     }
 
     /// The table of a plugin with everything that belongs to it.
-    const TRUSTED: &str = "plugin = \"a\"\nparameters = { x = 1 }\ngrants = { random = \"noise\" }\nlimits = { fuel = 5 }";
+    const TRUSTED: &str = "plugin = \"a\"\nparameters = { x = 1 }\ngrants = { random = \"noise\" }\nlimits = { fuel = 5 }\non_failure = { fallback = \"c\" }";
 
     #[test]
     fn another_plugin_inherits_nothing() {

@@ -30,7 +30,8 @@ pub struct Limits {
     pub live_tensors: u64,
     /// Bytes of all tensors that one call computes or reads back, inputs not included.
     pub device_bytes: u64,
-    /// Tensor operations of one call.
+    /// Tensor operations of one call. Each is a node of the graph that is differentiated, whose
+    /// upkeep grows faster than the graph.
     pub operations: u64,
     /// Elements that the tensor operations of one call read and write, and multiply-adds of its
     /// matrix products: what keeps a device busy without taking its memory.
@@ -52,7 +53,7 @@ impl Default for Limits {
             instances: 64,
             live_tensors: 256,
             device_bytes: 256 << 20,
-            operations: 10_000,
+            operations: 1_000,
             work: 100_000_000_000,
             copied_bytes: 4 << 20,
             log_bytes: 4 << 10,

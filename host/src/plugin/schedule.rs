@@ -170,7 +170,7 @@ impl Schedule {
             Hook::Rate,
             PluginErrorKind::Answer {
                 reason: format!(
-                    "the learning rate is {rate} for update {} of {}, group `{}`",
+                    "the learning rate is {rate:?} for update {} of {}, group `{}`",
                     moment.update, moment.updates, moment.group.name
                 ),
                 hint: "a finite number that is not negative is needed; check the settings of the schedule",

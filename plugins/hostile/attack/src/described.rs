@@ -84,7 +84,7 @@ pub fn described(name: &str) -> Described {
                 maximum: Some(f64::NEG_INFINITY),
                 ..number(1.0)
             }),
-            _ => Vec::new(),
+            _ => one(parameter("attack")),
         },
     }
 }

@@ -1,12 +1,13 @@
 //! What the hostile plugins share: the order that a test wrote into the component, and the attacks
 //! that need no tensors.
 //!
-//! A test overwrites the bytes of [`ORDER`] in the component, so that one component can attack in
-//! every hook, `describe` included, which is called before there are settings.
+//! The order stands in the parameter `attack`, as `HOOK:ATTACK`. For `describe`, which is called
+//! before there are settings, a test overwrites the bytes of [`ORDER`] in the component.
 
 mod bindings;
 mod described;
 
+use std::cell::Cell;
 use std::hint::black_box;
 
 use bindings::incubate::plugin::log::{self, Level};
@@ -33,12 +34,28 @@ const ESCAPES: &str =
 /// More than any host should take over at once, and less than the memory of a plugin.
 const HUGE: usize = 6 << 20;
 
+thread_local! {
+    static CONFIGURED: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Takes the order from the settings, and attacks if it is for this hook.
+pub fn configured(settings: &[Setting]) -> Result<Option<&'static str>, Fault> {
+    for setting in settings {
+        if let ("attack", SettingValue::Text(order)) = (setting.name.as_str(), &setting.value) {
+            CONFIGURED.set(Some(order.clone().leak()));
+        }
+    }
+    strike_or_fault("configure")
+}
+
 /// The attack for `hook`; nothing when the order is for another one.
 pub fn ordered(hook: &str) -> Option<&'static str> {
-    let order: &'static [u8; 80] = black_box(&ORDER);
-    let order = std::str::from_utf8(&order[MARK..]).unwrap_or_default();
-    let order = order.trim_end_matches('\0');
+    let order = CONFIGURED.get().unwrap_or_else(|| {
+        let order: &'static [u8; 80] = black_box(&ORDER);
+        std::str::from_utf8(&order[MARK..]).unwrap_or_default()
+    });
     order
+        .trim_end_matches('\0')
         .split_once(':')
         .filter(|(ordered, _)| *ordered == hook)
         .map(|(_, attack)| attack)
@@ -55,7 +72,7 @@ pub fn strike(hook: &str) -> Option<&'static str> {
             std::mem::forget(black_box(vec![1_u8; 1 << 20]));
         },
         "wasm-stack" => {
-            black_box(ackermann(black_box(3), black_box(30)));
+            black_box(down(black_box(0)));
         }
         "shadow-stack" => {
             black_box(deeper(black_box(0)));
@@ -136,16 +153,14 @@ pub fn escapes() -> String {
     format!("name{ESCAPES}")
 }
 
-/// Calls itself more often than any stack allows, with nothing on the stack in memory.
-fn ackermann(left: u64, right: u64) -> u64 {
-    match (left, right) {
-        (0, right) => right + 1,
-        (left, 0) => ackermann(left - 1, 1),
-        (left, right) => ackermann(left - 1, ackermann(left, right - 1)),
-    }
+/// Calls itself more often than any stack of calls allows, with next to nothing on the stack in
+/// memory.
+fn down(depth: u64) -> u64 {
+    1 + black_box(down as fn(u64) -> u64)(depth + 1)
 }
 
 /// Calls itself with much on the stack in memory.
+#[expect(unconditional_recursion, reason = "the end of the stack ends it")]
 fn deeper(depth: u64) -> u64 {
     let ballast = black_box([depth; 1024]);
     ballast[(depth % 1024) as usize] + deeper(depth + 1)

@@ -2,7 +2,7 @@
 
 mod bindings;
 
-use attack::{Fault, Setting, described, strike_or_fault};
+use attack::{Fault, Setting, configured, described, strike_or_fault};
 use bindings::exports::incubate::plugin::description::{self, PluginInfo};
 use bindings::exports::incubate::plugin::partition::{self, ModuleDepth, Request};
 
@@ -26,8 +26,8 @@ impl description::Guest for HostilePartition {
 }
 
 impl partition::Guest for HostilePartition {
-    fn configure(_: Vec<Setting>) -> Result<(), Fault> {
-        strike_or_fault("configure").map(|_| ())
+    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
+        configured(&settings).map(|_| ())
     }
 
     fn divide(request: Request) -> Result<Vec<ModuleDepth>, Fault> {

@@ -2,7 +2,7 @@
 
 mod bindings;
 
-use attack::{Fault, Setting, described, restored, saved, strike, strike_or_fault};
+use attack::{Fault, Setting, configured, described, restored, saved, strike, strike_or_fault};
 use bindings::exports::incubate::plugin::description::{self, PluginInfo};
 use bindings::exports::incubate::plugin::schedule::{self, Interval, Metric, Moment};
 use bindings::incubate::plugin::random;
@@ -30,8 +30,8 @@ impl description::Guest for HostileSchedule {
 }
 
 impl schedule::Guest for HostileSchedule {
-    fn configure(_: Vec<Setting>) -> Result<(), Fault> {
-        strike_or_fault("configure").map(|_| ())
+    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
+        configured(&settings).map(|_| ())
     }
 
     fn stepping() -> Interval {
