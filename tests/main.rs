@@ -4,15 +4,19 @@
 mod bad_input;
 mod bench_plugin;
 mod builder;
+mod check;
 mod command;
 mod contracts;
 mod data;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod grants;
+mod lock;
 mod parity;
 mod parity_plugins;
 mod plugin;
+mod registry;
 mod replay;
 mod run;
 mod tidy;
+mod units;

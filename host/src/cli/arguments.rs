@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::sources::{AccessOptions, LockOptions};
 use crate::device::DeviceChoice;
 
 /// Train large neural networks by divide and conquer, with strategies as sandboxed plugins.
@@ -18,7 +19,7 @@ pub(super) struct Arguments {
 /// The end of `--help`.
 const EXIT_STATUS: &str = "Exit status: 0 done, 1 unexpected, 2 usage or experiment, 3 data, 4 run folder, \
 10 plugin refused, 11 plugin failed, 12 plugin over a limit, 20 loss not finite, 21 plugin check failed, \
-30 device.";
+30 device, 40 registry.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,10 @@ pub(super) enum Command {
     Plan(PlanOptions),
     /// Score finished units of a run on its validation pictures.
     Eval(EvalOptions),
-    /// List, inspect, and build plugins.
+    /// Share meta models and trained modules with others.
+    #[command(subcommand)]
+    Unit(UnitCommand),
+    /// List, inspect, build, and exchange plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// List the devices that can train.
@@ -39,7 +43,8 @@ pub(super) enum Command {
 /// Which experiment.
 #[derive(Debug, Args)]
 pub(super) struct ExperimentOptions {
-    /// A TOML file, or a built-in experiment: digits (the default), fashion-mnist.
+    /// A TOML file, or a built-in experiment: digits, fashion-mnist. Default: the experiment of the
+    /// run folder that `--out` names, or else digits.
     #[arg(value_name = "EXPERIMENT")]
     pub(super) experiment: Option<String>,
     /// Put one setting above the experiment's; may be repeated.
@@ -65,6 +70,8 @@ pub(super) struct RunOptions {
     pub(super) experiment: ExperimentOptions,
     #[command(flatten)]
     pub(super) device: DeviceOptions,
+    #[command(flatten)]
+    pub(super) sources: super::sources::SourceOptions,
     /// The run folder; a run that is there goes on. Default: runs/NAME.
     #[arg(long, value_name = "FOLDER")]
     pub(super) out: Option<PathBuf>,
@@ -86,6 +93,8 @@ pub(super) struct PlanOptions {
     pub(super) experiment: ExperimentOptions,
     #[command(flatten)]
     pub(super) device: DeviceOptions,
+    #[command(flatten)]
+    pub(super) sources: super::sources::SourceOptions,
     /// Write the plan as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -107,20 +116,137 @@ pub(super) struct EvalOptions {
     pub(super) json: bool,
 }
 
+/// Commands about units that travel between run folders.
+#[derive(Debug, Subcommand)]
+pub(super) enum UnitCommand {
+    /// Hand a finished unit out, with everything that says what made it.
+    Push {
+        /// The run folder.
+        #[arg(value_name = "RUN")]
+        run: PathBuf,
+        /// The unit: meta, module.0, …
+        #[arg(value_name = "UNIT")]
+        unit: String,
+        /// A place in a registry, such as registry.example.org/team/network, with @TAG for another
+        /// tag than the unit's name; or a new folder, such as ./shared/module.2.
+        #[arg(value_name = "DESTINATION")]
+        destination: String,
+        #[command(flatten)]
+        access: AccessOptions,
+    },
+    /// Take a unit over into a run folder, after checking that it belongs there.
+    Pull {
+        /// Where it was pushed to: registry.example.org/team/network@module.2, or a folder.
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        #[command(flatten)]
+        access: AccessOptions,
+        /// The run folder; made from what came with the unit if it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Show what a shared unit is and what made it, and check that it is whole.
+    Inspect {
+        /// Where it was pushed to: registry.example.org/team/network@module.2, or a folder.
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        #[command(flatten)]
+        access: AccessOptions,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Commands about plugins.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// List the plugins that are compiled into this binary.
+    /// List the plugins that are part of this program and those that are pinned here.
     List {
+        #[command(flatten)]
+        lock: LockOptions,
         /// Write one line of JSON for every plugin.
         #[arg(long)]
         json: bool,
     },
+    /// Fetch plugins and pin them in the lock file.
+    Add {
+        /// A place in a registry (HOST/PATH@^1.2, @1.2.3, @sha256:…), an https address, or a file.
+        #[arg(value_name = "REF", required = true)]
+        references: Vec<String>,
+        #[command(flatten)]
+        lock: LockOptions,
+        #[command(flatten)]
+        access: AccessOptions,
+    },
+    /// Pin the newest versions that references allow, and show what differs.
+    Update {
+        /// Pinned references. Default: all.
+        #[arg(value_name = "REF")]
+        references: Vec<String>,
+        /// Take a version that imports more or needs more grants.
+        #[arg(long)]
+        accept: bool,
+        #[command(flatten)]
+        lock: LockOptions,
+        #[command(flatten)]
+        access: AccessOptions,
+    },
+    /// Take a plugin out of the lock file.
+    Remove {
+        /// A pinned reference.
+        #[arg(value_name = "REF")]
+        reference: String,
+        #[command(flatten)]
+        lock: LockOptions,
+    },
+    /// Demand signatures: trust the plugins that this minisign key signed.
+    Trust {
+        /// The public key, a line that begins with RW.
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Only for this reference and those below it, as in registry.example.org/team.
+        #[arg(long = "for", value_name = "REF")]
+        scope: Option<String>,
+        #[command(flatten)]
+        lock: LockOptions,
+    },
+    /// Fetch a plugin into a file.
+    Pull {
+        /// A place in a registry or an https address.
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// The file. Default: NAME.wasm in the working directory.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        lock: LockOptions,
+        #[command(flatten)]
+        access: AccessOptions,
+    },
+    /// Put a plugin into a registry, under the version that it has.
+    Push {
+        /// The component, or the folder with it.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The repository: HOST/PATH.
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// A minisign signature of the file, kept beside it in the registry.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
+        #[command(flatten)]
+        access: AccessOptions,
+    },
     /// Show what a plugin is, what it needs, and what can be set.
     Inspect {
-        /// A component, or the name of a built-in plugin.
-        #[arg(value_name = "FILE")]
+        /// A component, the name of a built-in plugin, an https address, or a place in a registry.
+        #[arg(value_name = "REF")]
         plugin: String,
+        #[command(flatten)]
+        lock: LockOptions,
+        #[command(flatten)]
+        access: AccessOptions,
         /// Write JSON.
         #[arg(long)]
         json: bool,
@@ -152,6 +278,8 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Load a plugin as an experiment would, and try to break it.
+    Check(CheckOptions),
     /// Build plugins from their source.
     Build {
         /// The folder with the plugins' workspace.
@@ -161,4 +289,30 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         check: bool,
     },
+}
+
+/// Options of `plugin check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckOptions {
+    /// A component, or the name of a built-in plugin.
+    #[arg(value_name = "FILE")]
+    pub(super) plugin: String,
+    /// What to check a component of several kinds as: partition-scheme, lr-schedule, loss-hook.
+    #[arg(long, value_name = "KIND")]
+    pub(super) kind: Option<String>,
+    /// Give a parameter a value; may be repeated. The others have their defaults.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) assignments: Vec<String>,
+    /// Give it a grant, as an experiment would; may be repeated.
+    #[arg(long = "grant", value_name = "NAME")]
+    pub(super) grants: Vec<String>,
+    /// Set a limit, as an experiment would; may be repeated.
+    #[arg(long = "limit", value_name = "KEY=VALUE")]
+    pub(super) limits: Vec<String>,
+    /// Only warn when this check fails, for a law that the plugin breaks on purpose; may be repeated.
+    #[arg(long = "accept", value_name = "CHECK")]
+    pub(super) accepted: Vec<String>,
+    /// Write the report as one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
 }

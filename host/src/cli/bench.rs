@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::number::{bytes, small_percent, thousands};
-use super::run::cache_folder;
+use super::run::compiled_folder;
 use super::{print, print_json, table};
 use crate::experiment::{self, ExperimentError, Layers};
 use crate::plugin::SettingValue;
@@ -15,7 +15,7 @@ use crate::training::{Bench, BenchCall, bench as measure};
 pub(super) fn bench(reference: &str, assignments: &[String], as_json: bool) -> Result<()> {
     let given = parameters(assignments)?;
     let digits = experiment::load(Some("digits"), &[])?;
-    let bench = measure(digits, cache_folder().as_deref(), reference, &given)?;
+    let bench = measure(digits, compiled_folder().as_deref(), reference, &given)?;
     if as_json {
         return print_json(&bench);
     }

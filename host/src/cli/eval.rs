@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::EvalOptions;
 use super::number::percent;
 use super::run::plugin_host;
-use super::{print, print_json, table};
+use super::{print, print_json, sources, table};
 use crate::device;
 use crate::experiment::Resolved;
 use crate::run::RunFolder;
@@ -14,13 +14,15 @@ use crate::training::{Runner, prepare};
 
 /// Scores finished units of a run.
 pub(super) fn eval(options: &EvalOptions) -> Result<()> {
-    let Some((_, experiment, _)) = RunFolder::open(&options.run)? else {
+    let Some((_, experiment, record)) = RunFolder::open(&options.run)? else {
         bail!(
             "`{}` holds no run (give the folder that `incubate run` wrote)",
             options.run.display()
         );
     };
-    let prepared = prepare(Resolved::recorded(experiment)?, &plugin_host()?)?;
+    let mut host = plugin_host()?;
+    sources::supply_recorded(&mut host, &experiment, &record)?;
+    let prepared = prepare(Resolved::recorded(experiment)?, &host)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let runner = Runner::open(prepared, &options.run, device)?;
     let units = if options.units.is_empty() {

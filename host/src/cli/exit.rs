@@ -2,11 +2,14 @@
 
 use anyhow::Error;
 
+use super::check::CheckError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
+use crate::lock::LockError;
 use crate::plugin::{PluginError, ReplayError};
-use crate::run::RunError;
-use crate::training::{BenchError, TrainError};
+use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlaceError};
+use crate::run::{ParcelError, RunError};
+use crate::training::{BenchError, ExchangeError, TrainError};
 
 /// Anything that is not listed here.
 const UNEXPECTED: u8 = 1;
@@ -22,12 +25,15 @@ const PLUGIN_REFUSED: u8 = 10;
 const PLUGIN_FAILED: u8 = 11;
 /// A plugin that went over a limit.
 const PLUGIN_LIMIT: u8 = 12;
-/// A check of a plugin that failed, such as a replay that diverges.
+/// A plugin that breaks a law of its kind, or a replay that diverges.
 const PLUGIN_CHECK: u8 = 21;
 /// A loss that is not finite.
 const DIVERGED: u8 = 20;
 /// A device that cannot be used.
 const DEVICE: u8 = 30;
+
+/// A registry or server that cannot be reached, trusted, or used.
+const REGISTRY: u8 = 40;
 
 /// The exit status for an error.
 pub(super) fn code(error: &Error) -> u8 {
@@ -79,8 +85,60 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<PluginError>() {
         return Some(PLUGIN_REFUSED);
     }
-    if cause.is::<RunError>() {
+    if let Some(error) = cause.downcast_ref::<CheckError>() {
+        return Some(match error {
+            CheckError::Failed { .. } => PLUGIN_CHECK,
+            CheckError::Assignment { .. }
+            | CheckError::Kind { .. }
+            | CheckError::Law { .. }
+            | CheckError::Limit { .. } => USAGE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<LockError>() {
+        return Some(match error {
+            LockError::Registry(error) => registry(error),
+            LockError::Reference(_)
+            | LockError::Trust(TrustError::Key { .. })
+            | LockError::BuiltIn { .. }
+            | LockError::NotPinned { .. }
+            | LockError::Syntax { .. }
+            | LockError::Format { .. }
+            | LockError::Occupied { .. } => USAGE,
+            LockError::File { .. } | LockError::NoStore => UNEXPECTED,
+            _ => PLUGIN_REFUSED,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<PublishError>() {
+        return Some(match error {
+            PublishError::Registry(error) => registry(error),
+            PublishError::Target { .. } | PublishError::File { .. } => USAGE,
+            _ => PLUGIN_REFUSED,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<UnitPlaceError>() {
+        return Some(match error {
+            UnitPlaceError::Parcel(_) => RUN_FOLDER,
+            UnitPlaceError::OtherArtefact { .. } | UnitPlaceError::NoTag { .. } => REGISTRY,
+            _ => USAGE,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return Some(registry(error));
+    }
+    if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
     }
     cause.is::<DeviceError>().then_some(DEVICE)
+}
+
+/// What came from a registry and is not what it should be is a refused plugin; anything else is the
+/// registry's.
+fn registry(error: &RegistryError) -> u8 {
+    match *error.problem {
+        Problem::Digest { .. }
+        | Problem::Size { .. }
+        | Problem::Other { .. }
+        | Problem::Published { .. } => PLUGIN_REFUSED,
+        _ => REGISTRY,
+    }
 }

@@ -1,19 +1,28 @@
 //! The command line: the only part that prints. Data goes to standard output, everything else to
 //! standard error.
 
+mod add;
 mod arguments;
 mod bench;
 mod build;
+mod check;
 mod devices;
 mod eval;
 mod exit;
+mod list;
 mod number;
 mod plan;
 mod plugin;
 mod progress;
+mod pull;
+mod push;
+mod remove;
 mod replay;
 mod run;
+mod sources;
 mod table;
+mod unit;
+mod update;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -56,6 +65,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => plan::plan(&options),
         Command::Eval(options) => eval::eval(&options),
+        Command::Unit(command) => unit::unit(&command),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),
     }

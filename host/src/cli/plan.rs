@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::PlanOptions;
 use super::number::{bytes, short, thousands};
 use super::run::plugin_host;
-use super::{print, print_json, table};
+use super::{print, print_json, sources, table};
 use crate::training::{Plan, prepare};
 use crate::{device, experiment};
 
@@ -17,7 +17,14 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         &options.experiment.assignments,
     )?;
     let settings = resolved.settings();
-    let prepared = prepare(resolved, &plugin_host()?)?;
+    let mut host = plugin_host()?;
+    sources::supply(
+        &mut host,
+        &resolved.experiment,
+        options.experiment.experiment.as_deref(),
+        &options.sources,
+    )?;
+    let prepared = prepare(resolved, &host)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let plan = Plan::new(&prepared, &device)?;
     if let Some(replacement) = &plan.replaced {

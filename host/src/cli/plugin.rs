@@ -1,19 +1,50 @@
 //! `incubate plugin`.
 
 use anyhow::Result;
-use serde_json::json;
 
 use super::arguments::PluginCommand;
 use super::number::thousands;
-use super::run::plugin_host;
-use super::{bench, build, print, print_json, replay, table};
-use crate::plugin::{Inspection, Parameter, PluginHost, SettingValue};
+use super::{
+    add, bench, build, check, list, print, print_json, pull, push, remove, replay, sources, table,
+    update,
+};
+use crate::plugin::{Inspection, Parameter, SettingValue};
 
 /// Runs one of the commands about plugins.
 pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
     match command {
-        PluginCommand::List { json } => list(*json),
-        PluginCommand::Inspect { plugin, json } => inspect(plugin, *json),
+        PluginCommand::List { lock, json } => list::list(lock, *json),
+        PluginCommand::Add {
+            references,
+            lock,
+            access,
+        } => add::add(references, lock, access),
+        PluginCommand::Update {
+            references,
+            accept,
+            lock,
+            access,
+        } => update::update(references, *accept, lock, access),
+        PluginCommand::Remove { reference, lock } => remove::remove(reference, lock),
+        PluginCommand::Trust { key, scope, lock } => add::trust(key, scope.as_deref(), lock),
+        PluginCommand::Pull {
+            reference,
+            output,
+            lock,
+            access,
+        } => pull::pull(reference, output.as_deref(), lock, access),
+        PluginCommand::Push {
+            file,
+            reference,
+            signature,
+            access,
+        } => push::push(file, reference, signature.as_deref(), access),
+        PluginCommand::Inspect {
+            plugin,
+            lock,
+            access,
+            json,
+        } => inspect(&sources::look(plugin, lock, access)?, *json),
         PluginCommand::Bench {
             plugin,
             assignments,
@@ -25,60 +56,28 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
             plugin,
             json,
         } => replay::replay(recording, *call, plugin.as_deref(), *json),
+        PluginCommand::Check(options) => check::check(options),
         PluginCommand::Build { folder, check } => build::build(folder, *check),
     }
 }
 
-/// Lists the built-in plugins.
-fn list(as_json: bool) -> Result<()> {
-    let host = plugin_host()?;
-    let mut rows = Vec::new();
-    for built_in in PluginHost::built_in() {
-        let inspection = host.inspect(built_in.name)?;
-        let description = &inspection.description;
-        if as_json {
-            print_json(&json!({
-                "name": description.name,
-                "kind": inspection.kind.to_string(),
-                "version": description.version,
-                "summary": description.summary,
-                "sha256": inspection.sha256,
-            }))?;
-        } else {
-            rows.push(vec![
-                description.name.clone(),
-                inspection.kind.to_string(),
-                description.version.to_string(),
-                description.summary.clone(),
-            ]);
-        }
-    }
-    if as_json {
-        return Ok(());
-    }
-    print(&table::text(
-        &["plugin", "kind", "version", "summary"],
-        &rows,
-    ))
-}
-
 /// Shows everything about one plugin.
-fn inspect(reference: &str, as_json: bool) -> Result<()> {
-    let inspection = plugin_host()?.inspect(reference)?;
+fn inspect(inspection: &Inspection, as_json: bool) -> Result<()> {
     if as_json {
-        return print_json(&inspection);
+        return print_json(inspection);
     }
     let Inspection {
         origin,
         kind,
         description,
+        metadata,
         contract,
         imports,
         exports,
         grants,
         sha256,
         bytes,
-    } = &inspection;
+    } = inspection;
     print(&format!(
         "{} {} ({kind})",
         description.name, description.version
@@ -89,6 +88,15 @@ fn inspect(reference: &str, as_json: bool) -> Result<()> {
         thousands(*bytes as u64)
     ))?;
     print(&format!("  sha256:   {sha256}"))?;
+    for (title, value) in [
+        ("licence: ", &metadata.license),
+        ("authors: ", &metadata.authors),
+        ("source:  ", &metadata.source),
+    ] {
+        if let Some(value) = value {
+            print(&format!("  {title} {value}"))?;
+        }
+    }
     if let Some(contract) = contract {
         print(&format!("  contract: incubate:plugin@{contract}"))?;
     }

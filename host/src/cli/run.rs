@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::arguments::RunOptions;
 use super::number::{percent, seconds, short, thousands};
 use super::progress::Progress;
-use super::{print, print_json, table};
+use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
 use crate::plugin::PluginHost;
@@ -29,15 +29,25 @@ impl Observer for Lines {
 
 /// Trains the units that were asked for and prints the table.
 pub(super) fn run(options: &RunOptions) -> Result<()> {
-    let resolved = experiment::load(
-        options.experiment.experiment.as_deref(),
-        &options.experiment.assignments,
-    )?;
+    let recorded = options
+        .out
+        .as_ref()
+        .map(|out| out.join("experiment.toml"))
+        .filter(|file| file.is_file())
+        .map(|file| file.display().to_string());
+    let reference = options.experiment.experiment.clone().or(recorded);
+    let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
     let out = options
         .out
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
-    let host = plugin_host()?;
+    let mut host = plugin_host()?;
+    sources::supply(
+        &mut host,
+        &resolved.experiment,
+        options.experiment.experiment.as_deref(),
+        &options.sources,
+    )?;
     let mut prepared = prepare(resolved, &host)?;
     prepared.record_calls = options.record_plugins.map(|mib| u64::from(mib) << 20);
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
@@ -62,7 +72,7 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
 
 /// The plugin host with its cache of compiled plugins, which needs a home folder.
 pub(super) fn plugin_host() -> Result<PluginHost> {
-    let host = PluginHost::new(cache_folder().as_deref())?;
+    let host = PluginHost::new(compiled_folder().as_deref())?;
     if let Some(problem) = host.cache_problem() {
         super::warn(&format!("compiled plugins are not kept: {problem}"));
     }
@@ -70,12 +80,17 @@ pub(super) fn plugin_host() -> Result<PluginHost> {
 }
 
 /// Where compiled plugins are kept.
+pub(super) fn compiled_folder() -> Option<PathBuf> {
+    cache_folder().map(|folder| folder.join("plugins"))
+}
+
+/// The user's folder for what can be made or fetched again.
 pub(super) fn cache_folder() -> Option<PathBuf> {
     std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("incubate").join("plugins"))
+        .map(|folder| folder.join("incubate"))
 }
 
 /// Prints the table of a run.

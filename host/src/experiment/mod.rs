@@ -3,6 +3,7 @@
 mod check;
 mod error;
 mod failure;
+mod identity;
 mod layers;
 mod resolve;
 mod schema;

@@ -13,6 +13,7 @@ use crate::data::{self, DataConfig, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
 use crate::random::Seed;
+use crate::registry::Reference;
 use crate::spelling::nearest;
 
 /// An experiment that is compiled into the binary.
@@ -196,10 +197,7 @@ fn anchor(table: &mut Table, folder: &Path) {
     for (key, value) in table {
         match value {
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
-            Value::String(text)
-                if key == "path"
-                    || key == "plugin" && (text.contains('/') || text.ends_with(".wasm")) =>
-            {
+            Value::String(text) if key == "path" || key == "plugin" && Reference::is_file(text) => {
                 *text = folder.join(&*text).display().to_string();
             }
             _ => {}

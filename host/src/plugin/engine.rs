@@ -1,5 +1,6 @@
 //! The sandbox and what is loaded into it: references become plugins that are known to fit.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use super::grants::{Grant, Grants};
 use super::identity::{Origin, PluginIdentity};
 use super::imports::{Surface, grant_for, unused_grants};
 use super::kind::{Hook, Kind};
-use super::library::{self, BuiltIn};
+use super::library::{self, BuiltIn, Provided};
 use super::limits::Limits;
+use super::metadata::Metadata;
 use super::randomness::Randomness;
 use super::session::Live;
 use super::settings::{SettingValue, Settings};
@@ -38,18 +40,22 @@ pub struct PluginHost {
     engine: Engine,
     cache: Option<Cache>,
     cache_problem: Option<String>,
+    /// Plugins that somebody has fetched, by the reference that names them.
+    provided: HashMap<String, Provided>,
 }
 
 /// A plugin that was compiled, checked, and asked what it is.
 #[derive(Clone)]
 pub struct Plugin(Arc<Loaded>);
 
+#[derive(Clone)]
 struct Loaded {
     identity: PluginIdentity,
     origin: Origin,
     kind: Kind,
     description: Description,
     surface: Surface,
+    metadata: Metadata,
     sha256: String,
     bytes: usize,
     grants: Grants,
@@ -66,6 +72,8 @@ pub struct Inspection {
     pub kind: Kind,
     /// What it says about itself.
     pub description: Description,
+    /// What stands inside it about its making.
+    pub metadata: Metadata,
     /// The contract version that it was built for.
     pub contract: Option<Version>,
     /// The interfaces that it imports.
@@ -108,6 +116,7 @@ impl PluginHost {
             engine,
             cache,
             cache_problem,
+            provided: HashMap::new(),
         })
     }
 
@@ -121,7 +130,15 @@ impl PluginHost {
         library::BUILT_IN.iter()
     }
 
-    /// Loads the plugin `reference`, a built-in name or the path of a file, for use as `kind`.
+    /// From now on `reference` means these bytes, which came from `origin`: how plugins from
+    /// registries and addresses get here, since the sandbox itself reads nothing but files.
+    pub fn provide(&mut self, reference: &str, origin: Origin, bytes: Vec<u8>) {
+        self.provided
+            .insert(reference.to_owned(), Provided { origin, bytes });
+    }
+
+    /// Loads the plugin `reference`, a built-in name, the path of a file or folder, or what was
+    /// provided under it, for use as `kind`.
     ///
     /// # Errors
     ///
@@ -150,6 +167,7 @@ impl PluginHost {
             origin: loaded.origin.clone(),
             kind: loaded.kind,
             description: loaded.description.clone(),
+            metadata: loaded.metadata.clone(),
             contract: loaded.surface.contract(),
             imports: loaded.surface.imports.clone(),
             exports: loaded.surface.exports.clone(),
@@ -172,7 +190,7 @@ impl PluginHost {
         limits: &Limits,
     ) -> Result<Plugin, PluginError> {
         let mut identity = PluginIdentity::asked_for(reference);
-        let bytes = library::bytes(reference, &mut identity)?;
+        let bytes = library::bytes(reference, &self.provided, &mut identity)?;
         let refuse = |identity: &PluginIdentity, kind| PluginError::new(identity, kind);
 
         check_format(&bytes).map_err(|kind| refuse(&identity, kind))?;
@@ -207,6 +225,7 @@ impl PluginHost {
             kind,
             description,
             surface,
+            metadata: Metadata::read(&bytes),
             sha256,
             bytes: bytes.len(),
             grants: grants.clone(),
@@ -320,6 +339,14 @@ impl Plugin {
     /// How much it may use.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// The same plugin under other limits; what was compiled is shared.
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self(Arc::new(Loaded {
+            limits,
+            ..Loaded::clone(&self.0)
+        }))
     }
 
     /// Its name in errors.

@@ -14,6 +14,7 @@ use super::identity::PluginIdentity;
 use super::kind::{Hook, Kind};
 use super::limits::Breach;
 use super::recording::{Captured, Outcome, Recording};
+use crate::registry::ReferenceError;
 
 /// A plugin that was refused, or a call that failed.
 #[derive(Debug)]
@@ -53,6 +54,23 @@ pub enum PluginErrorKind {
         "the file cannot be read: {0} (check the path; it is relative to the working directory)"
     )]
     Read(#[source] io::Error),
+    /// The folder holds no component, or several.
+    #[error("the folder holds {} (name one of them, or build the plugin with `incubate plugin build`; `dist/NAME.wasm` is taken when the folder is called NAME)", components(.found))]
+    Folder {
+        /// The components in it.
+        found: Vec<String>,
+    },
+    /// The plugin is elsewhere and was not fetched.
+    #[error(
+        "the plugin is not on this machine (fetch it with `incubate plugin pull {reference} -o FILE` and name the file)"
+    )]
+    NotFetched {
+        /// The reference.
+        reference: String,
+    },
+    /// The reference cannot be read.
+    #[error("{0}")]
+    Reference(#[source] ReferenceError),
     /// The file is something else.
     #[error(
         "the file is no WebAssembly component but {found} (build one with `incubate plugin build`)"
@@ -288,6 +306,14 @@ fn list(names: &[String]) -> String {
     match names.len().checked_sub(NAMES) {
         None | Some(0) => shown,
         Some(more) => format!("{shown}, and {more} more"),
+    }
+}
+
+fn components(found: &[String]) -> String {
+    if found.is_empty() {
+        "no component".to_owned()
+    } else {
+        format!("several components: {}", found.join(", "))
     }
 }
 

@@ -59,8 +59,8 @@ impl Grant {
         }
     }
 
-    /// The grant that an interface of the contract needs.
-    pub(super) const fn for_interface(interface: &str) -> Option<Self> {
+    /// The grant that an interface of the contract needs, by its name without package and version.
+    pub const fn for_interface(interface: &str) -> Option<Self> {
         match interface.as_bytes() {
             b"readback" => Some(Self::ReadBack),
             b"random" => Some(Self::Random),

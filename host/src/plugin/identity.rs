@@ -13,6 +13,10 @@ pub enum Origin {
     BuiltIn(String),
     /// A file.
     File(PathBuf),
+    /// A repository of a registry.
+    Registry(String),
+    /// An address.
+    Url(String),
 }
 
 impl fmt::Display for Origin {
@@ -20,6 +24,7 @@ impl fmt::Display for Origin {
         match self {
             Self::BuiltIn(_) => formatter.write_str("built in"),
             Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::Registry(place) | Self::Url(place) => formatter.write_str(place),
         }
     }
 }

@@ -181,7 +181,44 @@ impl weights::Host for State {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, Tensor};
+    use weights::Host as _;
+
     use super::*;
+    use crate::plugin::Limits;
+    use crate::plugin::kind::Hook;
+    use crate::plugin::randomness::Randomness;
+
+    #[test]
+    fn weights_are_lent_for_one_call() {
+        let limits = Limits {
+            live_tensors: 1,
+            ..Limits::default()
+        };
+        let mut state = State::new(&limits, Randomness::new(None, ""));
+        let code = |state: &mut State| {
+            let got = weights::Host::get(state, "a".to_owned()).unwrap();
+            got.map_err(|fault| (fault.code, fault.hint))
+        };
+        let (unsupported, _) = code(&mut state).unwrap_err();
+        assert_eq!(unsupported, FaultCode::Unsupported);
+
+        let tensor = Tensor::<1>::from_floats([1.0, 2.0], &Device::flex());
+        let tensor = AnyTensor::from_tensor(tensor).unwrap();
+        state.begin(Hook::Compute, Some(0));
+        let lent = vec![("a".to_owned(), tensor)];
+        state.weights.lend(&WeightNames::every(), lent);
+        assert_eq!(state.names().unwrap(), ["a"]);
+        assert!(code(&mut state).is_ok());
+        let (budget, _) = code(&mut state).unwrap_err();
+        assert_eq!(budget, FaultCode::Budget);
+        state.end();
+
+        assert!(state.names().unwrap().is_empty());
+        let (unsupported, hint) = code(&mut state).unwrap_err();
+        assert_eq!(unsupported, FaultCode::Unsupported);
+        assert!(hint.unwrap().contains("in `compute` alone"));
+    }
 
     #[test]
     fn a_star_stands_for_any_text() {

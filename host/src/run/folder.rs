@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
+use super::parcel::Parcel;
 use super::{FORMAT, RunError, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
 use crate::event::{Event, Observer};
@@ -82,6 +83,46 @@ impl RunFolder {
         folder.write(Path::new(EXPERIMENT), experiment_toml.as_bytes())?;
         folder.write_json(Path::new(RECORD), record)?;
         Ok(folder)
+    }
+
+    /// Makes a new run folder with the experiment and the record that a unit of somebody else
+    /// came with.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn found(path: &Path, parcel: &Parcel) -> Result<Self, RunError> {
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
+        create_folder(path)?;
+        folder.write(Path::new(EXPERIMENT), parcel.bytes_of(EXPERIMENT))?;
+        folder.write(Path::new(RECORD), parcel.bytes_of(RECORD))?;
+        Ok(folder)
+    }
+
+    /// Takes over a unit of somebody else, which is finished then.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn adopt(&self, parcel: &Parcel) -> Result<(), RunError> {
+        let folder = PathBuf::from("units").join(parcel.unit.to_string());
+        self.write(&folder.join("weights.safetensors"), parcel.weights())?;
+        self.write(&folder.join("result.json"), parcel.bytes_of("result.json"))
+    }
+
+    /// `experiment.toml` as it is written.
+    pub(super) fn experiment_bytes(&self) -> Result<Vec<u8>, RunError> {
+        read(&self.path.join(EXPERIMENT))
+    }
+
+    /// `run.json` as it is written.
+    pub(super) fn record_bytes(&self) -> Result<Vec<u8>, RunError> {
+        read(&self.path.join(RECORD))
+    }
+
+    /// `result.json` of a unit as it is written.
+    pub(super) fn result_bytes(&self, unit: Unit) -> Result<Vec<u8>, RunError> {
+        read(&self.unit_file(unit, "result.json"))
     }
 
     /// Where it is.
@@ -189,24 +230,28 @@ impl RunFolder {
         self.write(name, &bytes)
     }
 
-    /// Writes a file under a temporary name, makes it durable, and renames it.
+    /// Writes a file of the run.
     pub(super) fn write(&self, name: &Path, bytes: &[u8]) -> Result<(), RunError> {
-        let path = self.path.join(name);
-        let parent = path.parent().unwrap_or(&self.path);
-        create_folder(parent)?;
-        let write = || -> io::Result<()> {
-            let mut file = temporary(parent)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            File::open(parent)?.sync_all()
-        };
-        write().map_err(|source| RunError::File {
-            action: "write",
-            path: path.clone(),
-            source,
-        })
+        write_whole(&self.path.join(name), bytes)
     }
+}
+
+/// Writes a file under a temporary name, makes it durable, and renames it.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    create_folder(parent)?;
+    let write = || -> io::Result<()> {
+        let mut file = temporary(parent)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(parent)?.sync_all()
+    };
+    write().map_err(|source| RunError::File {
+        action: "write",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// Appends events to the log of one unit, one JSON object a line.

@@ -15,11 +15,13 @@
 mod calls;
 mod error;
 mod folder;
+mod parcel;
 mod record;
 mod unit;
 
 pub use calls::CallWriter;
 pub use error::RunError;
 pub use folder::{EventWriter, RunFolder};
+pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};
 pub use record::{FORMAT, PluginRecord, RunRecord, UnitResult};
 pub use unit::Unit;

@@ -69,17 +69,26 @@ impl Assembly<'_> {
         let (_, meta) = self.folder.weights(Unit::Train(Phase::Meta), &unit)?;
         let mut stages = self.random(Phase::FineTune)?.into_stages();
         let mut from = BTreeMap::new();
+        let mut strangers = Vec::new();
+        for index in 0..stages.len() {
+            let module = Unit::Train(Phase::Module(index));
+            let found = self
+                .folder
+                .result(module)?
+                .map(|result| result.built_from.get("meta").cloned().unwrap_or_default());
+            if let Some(found) = found.filter(|found| *found != meta.weights_sha256) {
+                strangers.push((index, found));
+            }
+        }
+        if !strangers.is_empty() {
+            return Err(TrainError::OtherMeta {
+                modules: strangers,
+                expected: meta.weights_sha256,
+            });
+        }
         for (index, stage) in stages.iter_mut().enumerate() {
             let module = Unit::Train(Phase::Module(index));
             let (bytes, result) = self.folder.weights(module, &unit)?;
-            let found = result.built_from.get("meta").cloned().unwrap_or_default();
-            if found != meta.weights_sha256 {
-                return Err(TrainError::OtherMeta {
-                    module: index,
-                    found,
-                    expected: meta.weights_sha256,
-                });
-            }
             *stage =
                 load_stage(stage.clone(), &bytes, "").map_err(|source| TrainError::Weights {
                     file: self.folder.weights_path(module).display().to_string(),

@@ -136,13 +136,11 @@ pub enum TrainError {
     Run(#[from] RunError),
     /// Modules that were not made for each other.
     #[error(
-        "module {module} was trained against another meta model (sha256 {found}) than the one in this run (sha256 {expected}); delete the folder `units/module.{module}` and run that unit again"
+        "{}; the one of this run has sha256 {expected} (delete the folder `units/module.N` of each and run that unit again, or pull it from who incubated it against this meta model)", strangers(.modules)
     )]
     OtherMeta {
-        /// The module, from 0.
-        module: usize,
-        /// The meta model that it was trained against.
-        found: String,
+        /// Every such module, from 0, with the meta model that it was trained against.
+        modules: Vec<(usize, String)>,
         /// The meta model of the run.
         expected: String,
     },
@@ -169,4 +167,15 @@ pub enum TrainError {
     /// An event could not be kept or shown.
     #[error("cannot record what happens: {0}")]
     Observer(#[from] std::io::Error),
+}
+
+/// Which modules were trained against which other meta models.
+fn strangers(modules: &[(usize, String)]) -> String {
+    let each: Vec<String> = modules
+        .iter()
+        .map(|(module, found)| {
+            format!("module {module} was trained against another meta model (sha256 {found})")
+        })
+        .collect();
+    each.join(", ")
 }

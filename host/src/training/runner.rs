@@ -69,10 +69,11 @@ impl Runner {
         let data_sha256 = prepared.resolved.dataset.digest.clone();
         let (folder, division, fallbacks) =
             if let Some((folder, experiment, record)) = RunFolder::open(path)? {
-                if &experiment != prepared.experiment() {
+                let (recorded, given) = (experiment.identity(), prepared.experiment().identity());
+                if recorded != given {
                     return Err(RunError::OtherExperiment {
                         path: path.to_path_buf(),
-                        differences: differences(&experiment, prepared.experiment()),
+                        differences: differences(&recorded, &given),
                     }
                     .into());
                 }
@@ -502,14 +503,14 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// The settings in which two experiments differ, one a line.
-fn differences(recorded: &impl serde::Serialize, given: &impl serde::Serialize) -> String {
-    let flat = |experiment: Table| {
+pub(super) fn differences(recorded: &Table, given: &Table) -> String {
+    let flat = |experiment: &Table| {
         let mut flat = BTreeMap::new();
-        flatten(&mut flat, "", &experiment);
+        flatten(&mut flat, "", experiment);
         flat
     };
-    let recorded = flat(Table::try_from(recorded).unwrap_or_default());
-    let given = flat(Table::try_from(given).unwrap_or_default());
+    let recorded = flat(recorded);
+    let given = flat(given);
     let absent = || "absent".to_owned();
     let mut keys: Vec<&String> = recorded.keys().chain(given.keys()).collect();
     keys.sort();

@@ -1,0 +1,167 @@
+//! Where plugins come from on the command line: options, the lock file, and what is said about it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::run::{cache_folder, plugin_host};
+use crate::experiment::Experiment;
+use crate::lock::{LOCK, Pin, Project, Usage};
+use crate::phase::Phase;
+use crate::plugin::{Inspection, PluginHost};
+use crate::registry::{Access, Reference};
+use crate::run::RunRecord;
+
+/// How servers are reached.
+#[derive(Debug, Default, Args)]
+pub(super) struct AccessOptions {
+    /// Allow plain http to registries and servers other than this machine: passwords can be read on
+    /// the way. Certificates are checked all the same.
+    #[arg(long)]
+    insecure: bool,
+    /// Certificates (PEM) of authorities to trust besides the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Which lock file.
+#[derive(Debug, Args)]
+pub(super) struct LockOptions {
+    /// The lock file.
+    #[arg(long, value_name = "FILE", default_value = LOCK)]
+    lock: PathBuf,
+}
+
+/// Where the plugins of an experiment come from.
+#[derive(Debug, Args)]
+pub(super) struct SourceOptions {
+    /// Refuse plugins that are not in the lock file instead of adding them.
+    #[arg(long)]
+    locked: bool,
+    /// The lock file. Default: incubate.lock beside the experiment, or here for a built-in one.
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessOptions,
+}
+
+impl AccessOptions {
+    /// The options as the client takes them.
+    pub(super) fn access(&self) -> Access {
+        Access {
+            insecure: self.insecure,
+            ca_file: self.ca_file.clone(),
+            ..Access::default()
+        }
+    }
+}
+
+impl LockOptions {
+    /// The project of the lock file.
+    pub(super) fn project(&self, access: &AccessOptions) -> Result<Project> {
+        let cache = cache_folder();
+        Ok(Project::open(
+            &self.lock,
+            cache.as_deref(),
+            access.access(),
+        )?)
+    }
+}
+
+/// Fetches and verifies the plugins of an experiment for the sandbox, and says what was pinned.
+pub(super) fn supply(
+    host: &mut PluginHost,
+    experiment: &Experiment,
+    name: Option<&str>,
+    options: &SourceOptions,
+) -> Result<()> {
+    let beside = name
+        .map(Path::new)
+        .filter(|file| file.is_file())
+        .and_then(Path::parent)
+        .map_or_else(|| PathBuf::from(LOCK), |folder| folder.join(LOCK));
+    let path = options.lock.as_ref().unwrap_or(&beside);
+    let references = references(experiment);
+    let remote = references
+        .keys()
+        .any(|reference| Reference::is_remote(reference));
+    if !remote && !path.exists() {
+        return Ok(());
+    }
+    let cache = cache_folder();
+    let mut project = Project::open(path, cache.as_deref(), options.access.access())?;
+    for reference in references.keys() {
+        if let Usage::Pinned(pin) = project.supply(host, reference, options.locked)? {
+            notice(&format!("pinned {} in {}", title(&pin), path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the sandbox know the plugins of a run by the digests in its record.
+pub(super) fn supply_recorded(
+    host: &mut PluginHost,
+    experiment: &Experiment,
+    record: &RunRecord,
+) -> Result<()> {
+    let references = references(experiment);
+    if !references.keys().any(|one| Reference::is_remote(one)) {
+        return Ok(());
+    }
+    let cache = cache_folder();
+    let project = Project::open(Path::new(LOCK), cache.as_deref(), Access::default())?;
+    for (reference, role) in references {
+        if let Some(plugin) = record.plugins.get(&role) {
+            project.supply_recorded(host, reference, &plugin.sha256)?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at any plugin, wherever it is.
+pub(super) fn look(
+    reference: &str,
+    lock: &LockOptions,
+    access: &AccessOptions,
+) -> Result<Inspection> {
+    let mut host = plugin_host()?;
+    if !Reference::is_remote(reference) {
+        return Ok(host.inspect(reference)?);
+    }
+    Ok(lock.project(access)?.look(&mut host, reference)?.0)
+}
+
+/// A pin in a line: reference, version, and digest.
+pub(super) fn title(pin: &Pin) -> String {
+    format!(
+        "{}: {} {} ({}), sha256 {}",
+        pin.reference, pin.name, pin.version, pin.kind, pin.sha256
+    )
+}
+
+/// A line for a person.
+pub(super) fn notice(line: &str) {
+    // A closed standard error has nobody left to tell.
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+/// The references of an experiment, each with one of the roles that it has in the record of a run.
+fn references(experiment: &Experiment) -> BTreeMap<&str, String> {
+    let mut references =
+        BTreeMap::from([(experiment.partition.plugin.as_str(), "partition".to_owned())]);
+    for phase in [
+        Phase::Meta,
+        Phase::Module(0),
+        Phase::FineTune,
+        Phase::Baseline,
+    ] {
+        let config = experiment.phase(phase);
+        let role = |name: &str| format!("{}.{name}", phase.kind());
+        references.insert(&config.schedule.plugin, role("schedule"));
+        references.insert(&config.loss.plugin, role("loss"));
+    }
+    references
+}

@@ -1,0 +1,66 @@
+//! What makes two experiments the same: every setting but where things lie on one machine.
+//!
+//! The pictures and the plugins of a run are held fast by their digests, so the folders that they
+//! are read from may differ between the machines of a team.
+
+use toml::{Table, Value};
+
+use super::Experiment;
+
+impl Experiment {
+    /// Every setting in force, without the paths of pictures and plugins and without the number of
+    /// threads.
+    pub fn identity(&self) -> Table {
+        let mut table = Table::try_from(self).unwrap_or_default();
+        if let Some(Value::Table(data)) = table.get_mut("data") {
+            data.remove("path");
+            data.remove("threads");
+        }
+        forget_paths(&mut table);
+        table
+    }
+}
+
+/// Leaves the file name of every plugin that is named by a path.
+fn forget_paths(table: &mut Table) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) if key != "parameters" => forget_paths(inner),
+            Value::String(path) if key == "plugin" && path.starts_with('/') => {
+                let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+                *path = name;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::experiment;
+
+    fn load(assignments: &[&str]) -> experiment::Experiment {
+        let assignments: Vec<String> = assignments.iter().map(|&one| one.to_owned()).collect();
+        experiment::load(Some("digits"), &assignments)
+            .unwrap()
+            .experiment
+    }
+
+    #[test]
+    fn only_places_and_threads_may_differ() {
+        let reference = load(&["loss.plugin=/here/focal.wasm"]);
+        for same in [
+            ["loss.plugin=/there/focal.wasm", "data.threads=3"],
+            ["loss.plugin=/here/focal.wasm", "data.threads=1"],
+        ] {
+            assert_eq!(load(&same).identity(), reference.identity(), "{same:?}");
+        }
+        for other in [
+            ["loss.plugin=/here/other.wasm", "seed=0"],
+            ["loss.plugin=/here/focal.wasm", "seed=1"],
+            ["loss.plugin=/here/focal.wasm", "module.epochs=3"],
+        ] {
+            assert_ne!(load(&other).identity(), reference.identity(), "{other:?}");
+        }
+    }
+}
