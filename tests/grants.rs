@@ -662,6 +662,9 @@ fn every_limit_is_told_with_its_value_its_plugin_its_hook_and_what_to_change() {
             Limit::Instances => limits.instances = value,
             Limit::LiveTensors => limits.live_tensors = value,
             Limit::DeviceBytes => limits.device_bytes = value,
+            Limit::Operations => limits.operations = value,
+            Limit::Work => limits.work = value,
+            Limit::CopiedBytes => limits.copied_bytes = value,
             Limit::LogBytes => limits.log_bytes = value,
         }
         assert_says(

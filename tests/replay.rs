@@ -503,8 +503,59 @@ fn the_cost_of_plugins_is_told_after_every_epoch() {
     assert_eq!(number(last, "operations"), 48.0);
     assert_eq!(number(last, "readbacks"), 0.0);
 
-    // A hook that computes much more has a larger share.
+    // Who computes more has the larger share: eight losses of six operations against four rates.
+    for epoch in plain.chunks(2) {
+        assert!(
+            number(&epoch[1], "share") > number(&epoch[0], "share"),
+            "{epoch:?}"
+        );
+    }
     let plugin = format!("loss.plugin={}", faulty("faulty-read-back"));
     let reading = costs("reading", &[&plugin, "loss.grants.read-back=to test"]);
     assert!(number(&reading[3], "readbacks") >= 8.0, "{:?}", reading[3]);
+}
+
+#[test]
+fn a_plugin_that_was_replaced_leaves_its_failure_too() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let settings = [
+        format!("loss.plugin={}", faulty("faulty-loss")),
+        "loss.parameters.fault=trap".to_owned(),
+        "loss.on_failure={ fallback = \"cross-entropy\" }".to_owned(),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let arguments = ["--unit", "meta", "--record-plugins", "--json"];
+    let answer = tiny_with(&run, &settings, &arguments).succeeded();
+    let file = run.join("units/meta/failure-loss.json");
+    let told: Vec<Value> = answer
+        .json_lines()
+        .into_iter()
+        .filter(|line| line["event"] == "failure-recorded")
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["file"], file.to_str().unwrap());
+    let again = replay(&file, &[]).succeeded();
+    assert!(
+        again.stdout.contains("the same failure"),
+        "{}",
+        again.stdout
+    );
+    // The failed call stands among the others, between those of the two plugins.
+    let file = run.join("units/meta/calls.jsonl");
+    replay(&file, &[]).succeeded();
+    let computed: Vec<String> = calls(&file)
+        .iter()
+        .filter(|call| call["call"]["hook"] == "compute")
+        .map(|call| call["plugin"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(computed.len(), 9);
+    assert_eq!(computed[..2], ["faulty-loss", "cross-entropy"]);
+    // What both plugins cost is told.
+    let events = calls(&run.join("units/meta/events.jsonl"));
+    let costs = |plugin: &str| {
+        let of = |event: &&Value| event["event"] == "plugin-cost" && event["plugin"] == plugin;
+        events.iter().filter(of).count()
+    };
+    assert_eq!((costs("faulty-loss"), costs("cross-entropy")), (2, 2));
 }
