@@ -5,6 +5,7 @@ mod bad_input;
 mod builder;
 mod command;
 mod data;
+mod examples;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod parity;

@@ -1,4 +1,5 @@
-//! From a workspace of plugins to components, and the comparison with committed ones.
+//! From a workspace of plugins in Rust, or the folder of one in another language, to components,
+//! and the comparison with those that are there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::guests::{self, Guest};
 use super::manifest::{BuiltComponent, Manifest, ToolchainVersions, write_whole};
 use super::toolchain::Toolchain;
-use super::{BuildError, cargo, component};
+use super::{BuildError, Language, Project, Versions, cargo, component};
 
 /// What the builder is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,18 @@ pub enum Event {
         versions: ToolchainVersions,
         /// True when the standard library is compiled along, which takes minutes the first time.
         builds_std: bool,
+    },
+    /// The toolchain of a language other than Rust was found.
+    Found {
+        /// The language.
+        language: Language,
+        /// Its tools.
+        versions: Versions,
+    },
+    /// Something that takes time begins, or a tool had something to say.
+    Step {
+        /// What, for a person.
+        what: String,
     },
     /// A library was compiled, or was found compiled.
     Compiled {
@@ -50,33 +63,50 @@ pub enum Check {
     },
 }
 
-/// Builds every plugin of the cargo workspace `folder` and records them in `dist/manifest.toml`.
+/// Builds the plugin of a folder with a `plugin.toml` into `dist/NAME.wasm`, or every plugin of the
+/// cargo workspace `folder`, which are recorded in `dist/manifest.toml`.
 ///
 /// # Errors
 ///
-/// No compiler for WebAssembly, no plugin in the folder, a compile error, or a plugin that is
-/// not written for a world.
-pub fn build(folder: &Path, report: &mut dyn FnMut(Event)) -> Result<Manifest, BuildError> {
+/// No compiler for WebAssembly, no plugin in the folder, a compile error, a plugin that is not
+/// written for a world, or metadata that cannot be embedded.
+pub fn build(
+    folder: &Path,
+    report: &mut dyn FnMut(Event),
+) -> Result<Vec<BuiltComponent>, BuildError> {
     let folder = real_folder(folder)?;
+    if Project::is_at(&folder) {
+        let project = Project::open(&folder)?;
+        let (component, bytes) = project_component(&project, report)?;
+        write_whole(&project.component_path(), &bytes)?;
+        report(Event::Component {
+            component: component.clone(),
+        });
+        return Ok(vec![component]);
+    }
+    require_workspace(&folder)?;
     let built = Build::of(&folder, false, report)?;
     for (component, bytes) in &built.components {
         write_whole(&folder.join(&component.file), bytes)?;
     }
     let manifest = built.manifest();
     manifest.save(&folder)?;
-    Ok(manifest)
+    Ok(manifest.components)
 }
 
-/// Builds every plugin of the cargo workspace `folder` again, with locked dependencies, and
-/// compares the bytes with the committed ones if the toolchain is the recorded one.
-///
-/// The rebuilt components stay in `target/rebuilt`.
+/// Builds again what [`build`] builds and compares the bytes with the components that are there. In
+/// a cargo workspace dependencies are locked, and bytes are compared only if the toolchain is the
+/// recorded one. The rebuilt components stay in `target/rebuilt`.
 ///
 /// # Errors
 ///
-/// As [`build`]; also components that differ although the toolchain is the recorded one.
+/// As [`build`]; also components that differ.
 pub fn check(folder: &Path, report: &mut dyn FnMut(Event)) -> Result<Check, BuildError> {
     let folder = real_folder(folder)?;
+    if Project::is_at(&folder) {
+        return check_project(&Project::open(&folder)?, report);
+    }
+    require_workspace(&folder)?;
     let recorded = Manifest::load(&folder)?;
     let built = Build::of(&folder, true, report)?;
     let rebuilt = folder.join("target").join("rebuilt");
@@ -104,6 +134,42 @@ pub fn check(folder: &Path, report: &mut dyn FnMut(Event)) -> Result<Check, Buil
         folder,
         names,
         rebuilt,
+    })
+}
+
+fn check_project(project: &Project, report: &mut dyn FnMut(Event)) -> Result<Check, BuildError> {
+    let path = project.component_path();
+    let present = fs::read(&path).map_err(BuildError::file("reading", &path))?;
+    let (component, bytes) = project_component(project, report)?;
+    let rebuilt = project.build_folder.join("rebuilt").join(&component.file);
+    write_whole(&rebuilt, &bytes)?;
+    if present == bytes {
+        return Ok(Check::Equal { components: 1 });
+    }
+    Err(BuildError::OtherBytes {
+        component: path,
+        rebuilt,
+    })
+}
+
+/// The component of a folder with a `plugin.toml`, with its metadata inside.
+fn project_component(
+    project: &Project,
+    report: &mut dyn FnMut(Event),
+) -> Result<(BuiltComponent, Vec<u8>), BuildError> {
+    let manifest = &project.manifest;
+    let built = manifest.language.build(project, report)?;
+    let bytes = component::finish(&built, &manifest.metadata())?;
+    let file = PathBuf::from("dist").join(format!("{}.wasm", manifest.name));
+    Ok((BuiltComponent::new(&manifest.name, file, &bytes), bytes))
+}
+
+fn require_workspace(folder: &Path) -> Result<(), BuildError> {
+    if folder.join("Cargo.toml").is_file() {
+        return Ok(());
+    }
+    Err(BuildError::NoProject {
+        folder: folder.to_owned(),
     })
 }
 
@@ -160,7 +226,7 @@ impl Build {
 
 fn encode(guest: &Guest, module: &Path) -> Result<(BuiltComponent, Vec<u8>), BuildError> {
     let core = fs::read(module).map_err(BuildError::file("reading", module))?;
-    let bytes = component::from_core_module(&guest.name, &core)?;
+    let bytes = component::finish(&core, &guest.metadata)?;
     let file = guest.folder.join(format!("{}.wasm", guest.name));
     Ok((BuiltComponent::new(&guest.name, file, &bytes), bytes))
 }

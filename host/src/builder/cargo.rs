@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -30,6 +30,15 @@ pub(super) fn home() -> Option<PathBuf> {
 
 /// What a program writes to its standard output.
 pub(super) fn output(command: &mut Command) -> Result<String, BuildError> {
+    finished(command).map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What a program that succeeds writes to its standard error, such as warnings.
+pub(super) fn messages(command: &mut Command) -> Result<String, BuildError> {
+    finished(command).map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+fn finished(command: &mut Command) -> Result<Output, BuildError> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -40,7 +49,7 @@ pub(super) fn output(command: &mut Command) -> Result<String, BuildError> {
     if !output.status.success() {
         return Err(failed(command, &String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output)
 }
 
 /// Compiles `packages` of `workspace`; gives the core module of every package by its identifier.

@@ -3,6 +3,21 @@
 use wit_component::ComponentEncoder;
 
 use super::BuildError;
+use super::metadata::Metadata;
+
+/// Makes what a language built, a core module or a component, a component with its metadata
+/// inside.
+pub(super) fn finish(built: &[u8], metadata: &Metadata) -> Result<Vec<u8>, BuildError> {
+    if is_component(built) {
+        return metadata.embed(built);
+    }
+    metadata.embed(&from_core_module(&metadata.name, built)?)
+}
+
+/// Whether the bytes begin as those of a component do: the layer is 1, that of a module 0.
+fn is_component(bytes: &[u8]) -> bool {
+    bytes.get(..4) == Some(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
+}
 
 /// Wraps the core module of `package` into a component and validates it.
 ///

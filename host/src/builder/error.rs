@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::{Lack, Language};
+
 /// An error of the builder.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -53,6 +55,86 @@ pub enum BuildError {
         folder: PathBuf,
         /// The root of its workspace.
         root: PathBuf,
+    },
+    /// The folder holds no source of a plugin.
+    #[error(
+        "{folder} has neither plugin.toml nor Cargo.toml (name the folder of a plugin, or make one \
+         with `incubate plugin new`)",
+        folder = folder.display()
+    )]
+    NoProject {
+        /// The folder that was asked for.
+        folder: PathBuf,
+    },
+    /// A `plugin.toml` that cannot be used.
+    #[error("{path} cannot be used: {detail}", path = path.display())]
+    PluginManifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        detail: String,
+    },
+    /// A `plugin.toml` for Rust, which is described by `Cargo.toml`.
+    #[error(
+        "{path} says `language = \"rust\"`, and a plugin in Rust is described by its Cargo.toml \
+         (remove plugin.toml, and build the folder that has the Cargo.toml)",
+        path = path.display()
+    )]
+    RustWithPluginManifest {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No source file of the plugin's language.
+    #[error(
+        "{folder} has no source to compile (write the plugin to a file `{example}` in it)",
+        folder = folder.display()
+    )]
+    NoSource {
+        /// The plugin's folder.
+        folder: PathBuf,
+        /// A file that would be compiled.
+        example: String,
+    },
+    /// A part of a language's toolchain is missing.
+    #[error("a plugin in {language} cannot be built here: {lack}")]
+    Lacks {
+        /// The language.
+        language: Language,
+        /// What is missing, and how to install it.
+        lack: Lack,
+    },
+    /// WIT files that cannot be used.
+    #[error(
+        "the contract in {folder} cannot be used: {detail} (remove the folder to build for the \
+         contract of this program)",
+        folder = folder.display()
+    )]
+    Contract {
+        /// The folder with the WIT files.
+        folder: PathBuf,
+        /// What the parser or the generator said.
+        detail: String,
+    },
+    /// Metadata that cannot be embedded.
+    #[error("the metadata of {package} cannot be embedded: {detail}")]
+    Metadata {
+        /// The package or plugin.
+        package: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// A component that is not what its source gives here.
+    #[error(
+        "{component} is not what its source gives here (if the compiler is the one that built it, \
+         build again and keep the result; the rebuilt component is {rebuilt})",
+        component = component.display(),
+        rebuilt = rebuilt.display()
+    )]
+    OtherBytes {
+        /// The component that is there.
+        component: PathBuf,
+        /// The rebuilt one.
+        rebuilt: PathBuf,
     },
     /// Nothing in the folder is a plugin.
     #[error(

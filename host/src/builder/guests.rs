@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::BuildError;
-use super::cargo;
+use super::metadata::Metadata as Embedded;
+use super::{BuildError, Language, cargo};
 
 /// A package that becomes a component.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Guest {
     /// Where the component goes, relative to the workspace: `dist`, unless the package says
     /// otherwise in `package.metadata.incubate.folder`.
     pub(super) folder: PathBuf,
+    /// What its Cargo.toml says about it.
+    pub(super) metadata: Embedded,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +31,12 @@ struct Metadata {
 struct Package {
     name: String,
     id: String,
+    version: String,
+    #[serde(default)]
+    authors: Vec<String>,
+    description: Option<String>,
+    license: Option<String>,
+    repository: Option<String>,
     targets: Vec<Target>,
     metadata: Option<serde_json::Value>,
 }
@@ -65,6 +73,7 @@ fn from_metadata(folder: &Path, json: &str) -> Result<Vec<Guest>, BuildError> {
         .filter(Package::is_plugin)
         .map(|package| Guest {
             folder: package.folder(),
+            metadata: package.embedded(),
             name: package.name,
             id: package.id,
         })
@@ -85,6 +94,18 @@ impl Package {
             .any(|target| target.crate_types.iter().any(|kind| kind == "cdylib"))
     }
 
+    fn embedded(&self) -> Embedded {
+        Embedded {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            description: self.description.clone(),
+            license: self.license.clone(),
+            authors: self.authors.clone(),
+            source: self.repository.clone(),
+            language: Language::Rust,
+        }
+    }
+
     fn folder(&self) -> PathBuf {
         self.metadata
             .as_ref()
@@ -101,11 +122,13 @@ mod tests {
     const METADATA: &str = r#"{
         "workspace_root": "/plugins",
         "packages": [
-            { "name": "step", "id": "s", "metadata": null,
+            { "name": "step", "id": "s", "version": "0.1.0", "metadata": null,
+              "license": "MIT", "authors": ["Ada"], "repository": "https://example.com",
+              "description": "Steps",
               "targets": [{ "crate_types": ["cdylib", "rlib"] }] },
-            { "name": "shared", "id": "l", "metadata": null,
+            { "name": "shared", "id": "l", "version": "0.1.0", "metadata": null,
               "targets": [{ "crate_types": ["lib"] }] },
-            { "name": "faulty", "id": "f",
+            { "name": "faulty", "id": "f", "version": "0.2.0",
               "metadata": { "incubate": { "folder": "../tests" } },
               "targets": [{ "crate_types": ["cdylib"] }] }
         ]
@@ -119,6 +142,14 @@ mod tests {
             .map(|guest| (guest.name.as_str(), guest.folder.to_str().unwrap()))
             .collect();
         assert_eq!(found, [("faulty", "../tests"), ("step", "dist")]);
+        let step = &guests[1].metadata;
+        assert_eq!(
+            (step.name.as_str(), step.version.as_str()),
+            ("step", "0.1.0")
+        );
+        assert_eq!(step.source.as_deref(), Some("https://example.com"));
+        assert_eq!(step.authors, ["Ada"]);
+        assert_eq!(guests[0].metadata.license, None);
     }
 
     #[test]

@@ -5,13 +5,25 @@
 //! folder they are built; everything that would put a path into them is mapped away.
 
 mod build;
+mod c;
 mod cargo;
 mod component;
+mod contract;
 mod error;
 mod guests;
+mod javascript;
+mod language;
 mod manifest;
+mod metadata;
+mod programs;
+mod project;
+mod python;
+mod rust;
 mod toolchain;
+mod zig;
 
 pub use build::{Check, Event, build, check};
 pub use error::BuildError;
+pub use language::{Lack, Language, Tool, Versions};
 pub use manifest::{BuiltComponent, Manifest, ToolchainVersions};
+pub use project::{PluginManifest, Project};

@@ -16,17 +16,19 @@ pub(super) fn build(folder: &Path, check: bool) -> Result<()> {
         let _ = show(&event);
     };
     if !check {
-        let manifest = builder::build(folder, &mut progress)?;
+        let components = builder::build(folder, &mut progress)?;
+        let count = components.len();
         return print(&format!(
-            "{} components in `{}`",
-            manifest.components.len(),
+            "{count} component{} in `{}`",
+            if count == 1 { "" } else { "s" },
             folder.join("dist").display()
         ));
     }
     match builder::check(folder, &mut progress)? {
-        Check::Equal { components } => {
-            print(&format!("{components} components have the recorded bytes"))
-        }
+        Check::Equal { components } => print(&match components {
+            1 => "the component has the recorded bytes".to_owned(),
+            count => format!("{count} components have the recorded bytes"),
+        }),
         Check::NotCompared {
             recorded,
             found,
@@ -57,6 +59,8 @@ fn show(event: &Event) -> io::Result<()> {
             }
             Ok(())
         }
+        Event::Found { language, versions } => writeln!(stderr, "{language}: {versions}"),
+        Event::Step { what } => writeln!(stderr, "{what}"),
         Event::Compiled { library } => writeln!(stderr, "compiled {library}"),
         Event::Component { component } => writeln!(
             stderr,
