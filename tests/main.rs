@@ -12,4 +12,5 @@ mod parity;
 mod parity_plugins;
 mod plugin;
 mod run;
+mod scripting;
 mod tidy;

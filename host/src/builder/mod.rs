@@ -11,6 +11,7 @@ mod component;
 mod contract;
 mod error;
 mod guests;
+mod installation;
 mod javascript;
 mod language;
 mod manifest;
@@ -20,6 +21,7 @@ mod project;
 mod python;
 mod rust;
 mod toolchain;
+mod world;
 mod zig;
 
 pub use build::{Check, Event, build, check};

@@ -1,28 +1,22 @@
-"""Polynomial decay: from the base rate to the end rate over the epochs of a phase."""
+"""Learning-rate schedule `poly`: end_rate + (base_rate - end_rate) * (1 - epoch / epochs)^power."""
 
-import incubate
-from incubate import parameter
+from incubate import Plugin, describe, parameter
 from wit_world.exports.schedule import Interval
 
-
-class Description(incubate.Description):
-    name = "poly"
-    version = "0.1.0"
-    summary = "Polynomial decay from the base rate to `end_rate`"
-    parameters = [
-        parameter("power", "Exponent of the decay; 1 is a line", "number", default=1.0, minimum=0.0),
-        parameter("end_rate", "The rate at the end of the phase", "number", default=0.0, minimum=0.0),
-    ]
+Description = describe(
+    parameter("power", "The power of the decay; 1 is a straight line", "number", default=1.0, minimum=0.0),
+    parameter("end_rate", "The rate at the end of the phase", "number", default=0.0, minimum=0.0),
+)
 
 
-class Schedule(incubate.Plugin):
+class Schedule(Plugin):
     def stepping(self):
         return Interval.PER_EPOCH
 
     def rate(self, moment):
-        end = self.settings["end_rate"]
-        left = 1 - moment.epoch / moment.epochs
-        return end + (moment.base_rate - end) * left ** self.settings["power"]
+        end_rate = self.settings["end_rate"]
+        remaining = 1 - moment.epoch / moment.epochs
+        return end_rate + (moment.base_rate - end_rate) * remaining ** self.settings["power"]
 
     def observe(self, moment, metrics):
         pass
