@@ -5,9 +5,11 @@ mod bad_input;
 mod builder;
 mod command;
 mod data;
+mod doctor;
 mod examples;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod new_plugin;
 mod parity;
 mod parity_plugins;
 mod plugin;

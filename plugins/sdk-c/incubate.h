@@ -1,6 +1,6 @@
 // The SDK for plugins in C: short ways to say what the bindings (plugin.h) say at length.
 //
-//   text, words_of, say     texts and messages
+//   text, is, say           texts and messages
 //   fail, panic             errors
 //   parameter_*, describe   what a plugin is and what can be set
 //   setting_*               the values of the parameters
@@ -31,8 +31,8 @@ static inline bool is(plugin_string_t given, const char *words) {
     return given.len == strlen(words) && memcmp(given.ptr, words, given.len) == 0;
 }
 
-// A new text from a pattern: %s takes a `const char *`, %u an `unsigned`, %d an `int64_t`, and
-// anything else stands for itself.
+// A new text from a pattern: %s takes a `const char *`, %u an `unsigned`, %d an `int64_t`; %%
+// is a per cent sign.
 plugin_string_t say(const char *pattern, ...);
 
 // --- Errors ---

@@ -10,7 +10,9 @@ static plugin_string_t say_list(const char *pattern, va_list values) {
         char digits[24];
         const char *part = pattern;
         size_t size = 1;
-        if (pattern[0] == '%' && pattern[1] == 's') {
+        if (pattern[0] == '%' && pattern[1] == '%') {
+            pattern++;
+        } else if (pattern[0] == '%' && pattern[1] == 's') {
             part = va_arg(values, const char *), size = strlen(part), pattern++;
         } else if (pattern[0] == '%' && (pattern[1] == 'u' || pattern[1] == 'd')) {
             bool with_sign = pattern[1] == 'd';

@@ -42,7 +42,14 @@ def fault(code, message, hint=None):
 
 class Plugin:
     """The base of the classes Loss, Schedule, and Partition. Their methods find the settings by name
-    in `self.settings`. A plugin that remembers something has its own `save` and `restore`."""
+    in `self.settings`. A plugin that remembers something has its own `save` and `restore`, and no
+    `__init__`, which would run before every call."""
+
+    def __new__(cls):
+        # An object is made for every call; all of them are the same one.
+        if "_only" not in vars(cls):
+            cls._only = super().__new__(cls)
+        return cls._only
 
     def __init_subclass__(cls):
         for name, method in list(vars(cls).items()):

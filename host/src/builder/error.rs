@@ -138,6 +138,15 @@ pub enum BuildError {
         /// What is wrong and what to do.
         detail: String,
     },
+    /// A component whose source gives other bytes at every build.
+    #[error(
+        "a plugin in {language} cannot be compared with its source: the tools of {language} give \
+         other bytes at every build (trust the digest of a component instead)"
+    )]
+    NotReproducible {
+        /// The language.
+        language: Language,
+    },
     /// A component that is not what its source gives here.
     #[error(
         "{component} is not what its source gives here (if the compiler is the one that built it, \

@@ -51,7 +51,9 @@ pub(super) fn build(
         });
     }
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    // Not `npm ci`, which refuses a lock file from a registry that lacks a system's binary.
+    npm.args(["install", "--no-save", "--ignore-scripts"])
+        .args(["--no-audit", "--no-fund"]);
     installation::install(project, PINS, &folder.join(TOOL), &mut [npm], report)?;
     write_sdk(project)?;
 
@@ -63,7 +65,7 @@ pub(super) fn build(
         .args(["--js", SOURCE, "--world", world::NAME, "--wit"])
         .arg(world::write(project)?)
         // Nothing of WASI, and no functions that need an asynchronous host.
-        .args(["--stub-wasi", "--sync", "--opt-size", "--output"])
+        .args(["--stub-wasi", "--sync", "--output"])
         .arg(&component);
     cargo::output(&mut command).map_err(|error| world::explain(error, project))?;
     fs::read(&component).map_err(BuildError::file("reading", &component))

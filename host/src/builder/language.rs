@@ -81,6 +81,12 @@ impl Language {
         matches!(self, Self::JavaScript | Self::Python)
     }
 
+    /// Whether the same source gives the same bytes again; the tools of interpreters put what was
+    /// random while they ran into the component.
+    pub(super) const fn is_reproducible(self) -> bool {
+        !matches!(self, Self::JavaScript | Self::Python)
+    }
+
     /// The language with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL

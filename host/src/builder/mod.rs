@@ -20,7 +20,9 @@ mod programs;
 mod project;
 mod python;
 mod rust;
+mod template;
 mod toolchain;
+mod watch;
 mod world;
 mod zig;
 
@@ -29,3 +31,5 @@ pub use error::BuildError;
 pub use language::{Lack, Language, Tool, Versions};
 pub use manifest::{BuiltComponent, Manifest, ToolchainVersions};
 pub use project::{PluginManifest, Project};
+pub use template::{NewError, create, parse_kind, parse_language};
+pub use watch::Watch;

@@ -89,7 +89,11 @@ impl Zig {
     /// A call of Zig in the project's folder.
     fn command(&self, folder: &Path, action: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(folder).args(self.arguments).arg(action);
+        command
+            .current_dir(folder)
+            .env("ZIG_LOCAL_CACHE_DIR", "target/zig")
+            .args(self.arguments)
+            .arg(action);
         command
     }
 }
@@ -121,18 +125,20 @@ pub(super) fn build(
         });
     }
     c::prepare(project)?;
-    report(Event::Step {
-        what:
-            "translating the bindings; the first time Zig compiles its translator, which takes a \
-               minute or two"
-                .to_owned(),
-    });
+    let module = Path::new("target").join("bindings").join("incubate.zig");
+    if !folder.join(&module).exists() {
+        report(Event::Step {
+            what:
+                "translating the bindings; the first time ever Zig compiles its translator, which \
+                   takes a minute or two"
+                    .to_owned(),
+        });
+    }
     let mut translate = zig.command(folder, "translate-c");
     translate
         .args(["target/sdk/incubate.h", "-target", "wasm32-freestanding"])
         .args(HEADERS);
     let translated = cargo::output(&mut translate)?;
-    let module = Path::new("target").join("bindings").join("incubate.zig");
     write_whole(&folder.join(&module), translated.as_bytes())?;
 
     let core = project.build_folder.join("module.wasm");

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::builder::{Language, parse_kind, parse_language};
 use crate::device::DeviceChoice;
+use crate::plugin::Kind;
 
 /// Train large neural networks by divide and conquer, with strategies as sandboxed plugins.
 #[derive(Debug, Parser)]
@@ -33,6 +35,29 @@ pub(super) enum Command {
     Plugin(PluginCommand),
     /// List the devices that can train.
     Devices,
+    /// Say what works on this machine, and how to install what is missing.
+    Doctor {
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Options of `plugin new`.
+#[derive(Debug, Args)]
+pub(super) struct NewOptions {
+    /// The plugin's name: lower case, words joined by `-`.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// What it decides: partition-scheme, lr-schedule, or loss-hook.
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    pub(super) kind: Kind,
+    /// What it is written in: rust, c, javascript, python, or zig.
+    #[arg(long = "lang", value_name = "LANGUAGE", value_parser = parse_language)]
+    pub(super) language: Language,
+    /// The folder to make. Default: NAME.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: Option<PathBuf>,
 }
 
 /// Which experiment.
@@ -123,11 +148,17 @@ pub(super) enum PluginCommand {
     },
     /// Build plugins from their source.
     Build {
-        /// The folder with the plugins' workspace.
-        #[arg(value_name = "FOLDER", default_value = "plugins")]
-        folder: PathBuf,
+        /// The folder of a plugin, or of a cargo workspace of plugins. Default: this folder if it
+        /// has a plugin.toml, else `plugins`, else this folder if it has a Cargo.toml.
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
         /// Compare with the components that are there instead of replacing them.
         #[arg(long)]
         check: bool,
+        /// Build again whenever a source file changes, until Ctrl-C.
+        #[arg(long, conflicts_with = "check")]
+        watch: bool,
     },
+    /// Begin a plugin: a folder with an example that builds.
+    New(NewOptions),
 }

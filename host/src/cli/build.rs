@@ -1,22 +1,27 @@
 //! `incubate plugin build`.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::number::thousands;
 use super::print;
-use crate::builder::{self, Check, Event};
+use crate::builder::{self, BuiltComponent, Check, Event, Project, Watch};
 
-/// Builds plugins, or compares the build with the components that are there.
-pub(super) fn build(folder: &Path, check: bool) -> Result<()> {
+/// Builds plugins, compares the build with the components that are there, or builds again and again.
+pub(super) fn build(folder: Option<&Path>, check: bool, watch: bool) -> Result<()> {
+    let folder = folder.map_or_else(default_folder, Path::to_owned);
+    if watch {
+        return build_on_changes(&folder);
+    }
     let mut progress = |event: Event| {
         // Progress for a person: a closed standard error does not stop the build.
         let _ = show(&event);
     };
     if !check {
-        let components = builder::build(folder, &mut progress)?;
+        let components = builder::build(&folder, &mut progress)?;
         let count = components.len();
         return print(&format!(
             "{count} component{} in `{}`",
@@ -24,7 +29,7 @@ pub(super) fn build(folder: &Path, check: bool) -> Result<()> {
             folder.join("dist").display()
         ));
     }
-    match builder::check(folder, &mut progress)? {
+    match builder::check(&folder, &mut progress)? {
         Check::Equal { components } => print(&match components {
             1 => "the component has the recorded bytes".to_owned(),
             count => format!("{count} components have the recorded bytes"),
@@ -40,6 +45,59 @@ pub(super) fn build(folder: &Path, check: bool) -> Result<()> {
             rebuilt.display()
         )),
     }
+}
+
+/// This folder if it has a plugin.toml; else `plugins`, if that is a workspace, as in the source of
+/// this program; else this folder.
+fn default_folder() -> PathBuf {
+    let here = PathBuf::from(".");
+    let plugins = PathBuf::from("plugins");
+    if !Project::is_at(&here) && plugins.join("Cargo.toml").is_file() {
+        plugins
+    } else {
+        here
+    }
+}
+
+/// Builds now and whenever a source changes, one line each; ends only with the process, or when the
+/// folder is gone.
+fn build_on_changes(folder: &Path) -> Result<()> {
+    let mut watch = Watch::new(folder)?;
+    loop {
+        let begin = Instant::now();
+        // What a compiler has to say belongs to the person who just saved the file.
+        let mut said = |event: Event| {
+            if let Event::Step { what } = event {
+                let _ = writeln!(anstream::stderr().lock(), "{what}");
+            }
+        };
+        match builder::build(folder, &mut said) {
+            Ok(components) => {
+                let seconds = begin.elapsed().as_secs_f64();
+                print(&format!("{} in {seconds:.1} s", sizes(&components)))?;
+            }
+            Err(error) => {
+                let style = anstyle::AnsiColor::Red.on_default().bold();
+                let _ = writeln!(anstream::stderr().lock(), "{style}error{style:#}: {error}");
+            }
+        }
+        watch.wait()?;
+    }
+}
+
+/// `dist/focal.wasm (19,366 bytes), …`
+fn sizes(components: &[BuiltComponent]) -> String {
+    components
+        .iter()
+        .map(|component| {
+            format!(
+                "{} ({} bytes)",
+                component.file.display(),
+                thousands(component.bytes as u64)
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Writes one line about the build.

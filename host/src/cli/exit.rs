@@ -2,6 +2,7 @@
 
 use anyhow::Error;
 
+use crate::builder::NewError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::plugin::PluginError;
@@ -62,6 +63,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<RunError>() {
         return Some(RUN_FOLDER);
+    }
+    if cause.is::<NewError>() {
+        return Some(USAGE);
     }
     cause.is::<DeviceError>().then_some(DEVICE)
 }

@@ -4,8 +4,10 @@
 mod arguments;
 mod build;
 mod devices;
+mod doctor;
 mod eval;
 mod exit;
+mod new;
 mod number;
 mod plan;
 mod plugin;
@@ -56,6 +58,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Eval(options) => eval::eval(&options),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),
+        Command::Doctor { json } => doctor::doctor(json),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::PluginCommand;
 use super::number::thousands;
 use super::run::plugin_host;
-use super::{build, print, print_json, table};
+use super::{build, new, print, print_json, table};
 use crate::plugin::{Inspection, Parameter, PluginHost, SettingValue};
 
 /// Runs one of the commands about plugins.
@@ -14,7 +14,12 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List { json } => list(*json),
         PluginCommand::Inspect { plugin, json } => inspect(plugin, *json),
-        PluginCommand::Build { folder, check } => build::build(folder, *check),
+        PluginCommand::Build {
+            folder,
+            check,
+            watch,
+        } => build::build(folder.as_deref(), *check, *watch),
+        PluginCommand::New(options) => new::new(options),
     }
 }
 

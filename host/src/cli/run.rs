@@ -61,12 +61,16 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
 
 /// The plugin host with its cache of compiled plugins, which needs a home folder.
 pub(super) fn plugin_host() -> Result<PluginHost> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
+    Ok(PluginHost::new(plugin_cache().as_deref())?)
+}
+
+/// Where compiled plugins are kept, if there is a home folder.
+pub(super) fn plugin_cache() -> Option<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("incubate").join("plugins"));
-    Ok(PluginHost::new(cache.as_deref())?)
+        .map(|folder| folder.join("incubate").join("plugins"))
 }
 
 /// Prints the table of a run.
