@@ -98,7 +98,7 @@ fn components_export_one_kind_and_import_only_what_it_grants() {
     let manifest = manifest();
     for (name, (kind, granted)) in EXPECTED {
         let (imports, exports) = interfaces(find(&manifest, name));
-        let full = |interface: &str| format!("incubate:plugin/{interface}@0.1.0");
+        let full = |interface: &str| format!("incubate:plugin/{interface}@0.1.1");
         let expected = BTreeSet::from([full("description"), full(kind)]);
         assert_eq!(exports, expected, "{name}");
         let granted: BTreeSet<String> = granted.iter().map(|interface| full(interface)).collect();
@@ -118,7 +118,7 @@ fn only_the_reading_loss_imports_read_back() {
         .into_iter()
         .filter(|component| {
             let (imports, _) = interfaces(component);
-            imports.contains("incubate:plugin/readback@0.1.0")
+            imports.contains("incubate:plugin/readback@0.1.1")
         })
         .map(|component| component.name)
         .collect();

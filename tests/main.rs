@@ -10,6 +10,7 @@ mod examples;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod new_plugin;
+mod operations;
 mod parity;
 mod parity_plugins;
 mod plugin;

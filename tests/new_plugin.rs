@@ -43,29 +43,57 @@ fn within(folder: &Path, arguments: &[&str]) -> Answer {
 
 #[test]
 fn a_new_plugin_builds_with_one_command_and_has_its_name() {
-    for language in ["c", "zig"] {
-        for kind in KINDS {
-            let folder = tempfile::tempdir().unwrap();
-            let plugin = folder.path().join("mine");
-            let answer = new("all-mine", kind, language, &plugin).succeeded();
-            assert!(
-                answer.stdout.contains("incubate plugin build"),
-                "{answer:?}"
-            );
-            let answer = within(&plugin, &["plugin", "build"]).succeeded();
-            assert!(answer.stdout.contains("1 component"), "{answer:?}");
-            let inspected = within(
-                &plugin,
-                &["plugin", "inspect", "dist/all-mine.wasm", "--json"],
-            )
-            .succeeded()
-            .json_lines();
-            assert_eq!(inspected[0]["kind"], kind, "{inspected:?}");
-            assert_eq!(inspected[0]["description"]["name"], "all-mine");
-            let answer = within(&plugin, &["plugin", "build", "--check"]).succeeded();
-            assert!(answer.stdout.contains("recorded bytes"), "{answer:?}");
-        }
+    let languages = KINDS.map(|kind| ("c", kind)).into_iter();
+    for (language, kind) in languages.chain([("zig", KINDS[0])]) {
+        let folder = tempfile::tempdir().unwrap();
+        let plugin = folder.path().join("mine");
+        let answer = new("all-mine", kind, language, &plugin).succeeded();
+        assert!(
+            answer.stdout.contains("incubate plugin build"),
+            "{answer:?}"
+        );
+        is_built_with_one_command(&plugin, kind);
     }
+}
+
+/// Rust's standard library is built along where the compiler has none for WebAssembly. What was
+/// compiled is kept for the next run of the tests.
+#[test]
+fn a_new_plugin_in_rust_builds_with_nothing_but_its_folder() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-plugin-in-rust");
+    let (plugin, kept) = (folder.join("mine"), folder.join("kept"));
+    if plugin.exists() {
+        // Left by a run that did not come to its end.
+        if !kept.exists() && plugin.join("target").exists() {
+            fs::rename(plugin.join("target"), &kept).unwrap();
+        }
+        fs::remove_dir_all(&plugin).unwrap();
+    }
+    new("all-mine", "loss-hook", "rust", &plugin).succeeded();
+    if kept.exists() {
+        fs::rename(&kept, plugin.join("target")).unwrap();
+    }
+    is_built_with_one_command(&plugin, "loss-hook");
+    fs::rename(plugin.join("target"), kept).unwrap();
+    fs::remove_dir_all(&plugin).unwrap();
+}
+
+#[track_caller]
+fn is_built_with_one_command(plugin: &Path, kind: &str) {
+    let answer = within(plugin, &["plugin", "build"]).succeeded();
+    assert!(answer.stdout.contains("1 component"), "{answer:?}");
+    let component = "dist/all-mine.wasm";
+    let inspected = within(plugin, &["plugin", "inspect", component, "--json"])
+        .succeeded()
+        .json_lines();
+    assert_eq!(inspected[0]["kind"], kind, "{inspected:?}");
+    assert_eq!(inspected[0]["description"]["name"], "all-mine");
+    let bytes = fs::read(plugin.join(component)).unwrap();
+    let payload = Payload::from_binary(&bytes).unwrap();
+    assert_eq!(payload.metadata().name.as_deref(), Some("all-mine"));
+    assert!(payload.metadata().licenses.is_some());
+    let answer = within(plugin, &["plugin", "build", "--check"]).succeeded();
+    assert!(answer.stdout.contains("recorded bytes"), "{answer:?}");
 }
 
 #[test]

@@ -194,10 +194,10 @@ fn built_in_plugins_are_what_the_table_says() {
         assert_eq!(inspection.kind, built_in.kind);
         assert_eq!(inspection.bytes, built_in.bytes.len());
         assert_eq!(inspection.sha256.len(), 64);
-        assert_eq!(inspection.contract.unwrap().to_string(), "0.1.0");
+        assert_eq!(inspection.contract.unwrap().to_string(), "0.1.1");
         assert!(inspection.grants.is_empty());
         assert!(!inspection.description.summary.is_empty());
-        let interface = format!("incubate:plugin/{}@0.1.0", built_in.kind.interface());
+        let interface = format!("incubate:plugin/{}@0.1.1", built_in.kind.interface());
         assert!(inspection.exports.contains(&interface));
         assert!(
             inspection
@@ -696,7 +696,7 @@ fn reading_back_needs_a_grant_and_is_counted() {
         &error,
         &[
             "faulty-read-back.wasm",
-            "`incubate:plugin/readback@0.1.0`",
+            "`incubate:plugin/readback@0.1.1`",
             "add `grants = [\"read-back\"]` to the table of this plugin",
         ],
     );

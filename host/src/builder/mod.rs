@@ -20,6 +20,7 @@ mod programs;
 mod project;
 mod python;
 mod rust;
+mod rust_sdk;
 mod template;
 mod toolchain;
 mod watch;

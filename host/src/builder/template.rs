@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::manifest::write_whole;
-use super::{BuildError, Language, contract, project};
+use super::{BuildError, Language, contract, project, rust_sdk};
 use crate::plugin::Kind;
 
 /// The files of one example.
@@ -35,6 +35,9 @@ macro_rules! template {
 
 /// Every template. The description in a new `plugin.toml` is that of the example.
 const TEMPLATES: &[Template] = &[
+    template!(Rust, LossHook, "rust/loss-hook", "Cargo.toml" "Cargo.lock" "README.md" "src/lib.rs"),
+    template!(Rust, LrSchedule, "rust/lr-schedule", "Cargo.toml" "Cargo.lock" "README.md" "src/lib.rs"),
+    template!(Rust, PartitionScheme, "rust/partition-scheme", "Cargo.toml" "Cargo.lock" "README.md" "src/lib.rs"),
     template!(C, LossHook, "c/loss-hook", "plugin.toml" "README.md" "focal.c"),
     template!(C, LrSchedule, "c/lr-schedule", "plugin.toml" "README.md" "poly.c"),
     template!(C, PartitionScheme, "c/partition-scheme", "plugin.toml" "README.md" "front-light.c"),
@@ -112,13 +115,9 @@ pub fn create(
 ) -> Result<Vec<PathBuf>, NewError> {
     project::check_name(name).map_err(NewError::Name)?;
     let template = find(kind, language)?;
-    let files = template.renamed(name);
     make(folder)?;
-    let contract = contract::FILES
-        .into_iter()
-        .map(|(file, text)| (Path::new("wit").join(file), text.to_owned()));
     let mut written = Vec::new();
-    for (path, text) in files.into_iter().chain(contract) {
+    for (path, text) in template.renamed(name).into_iter().chain(template.brought()) {
         write_whole(&folder.join(&path), text.as_bytes())?;
         written.push(path);
     }
@@ -173,6 +172,9 @@ impl Template {
                 let text = match path.to_str() {
                     Some(project::MANIFEST) => own_manifest(text, example, name),
                     Some("README.md") => renamed(text, example, name) + &self.ending(name),
+                    // The SDK comes along.
+                    Some("Cargo.toml") => renamed(text, example, name)
+                        .replace("path = \"../../../sdk\"", "path = \"sdk\""),
                     _ => renamed(text, example, name),
                 };
                 (path, text)
@@ -186,6 +188,27 @@ impl Template {
         let ignored = format!("/target/\n/dist/\n{installed}");
         files.push((".gitignore".into(), ignored));
         files
+    }
+
+    /// What comes along with the files of the example: the contract, for Rust inside the SDK.
+    fn brought(&self) -> Vec<(PathBuf, String)> {
+        if self.language == Language::Rust {
+            return rust_sdk::files()
+                .map(|(path, text)| (Path::new("sdk").join(path), text.to_owned()))
+                .collect();
+        }
+        contract::FILES
+            .into_iter()
+            .map(|(file, text)| (Path::new(self.contract()).join(file), text.to_owned()))
+            .collect()
+    }
+
+    /// The folder with the contract.
+    const fn contract(&self) -> &'static str {
+        match self.language {
+            Language::Rust => "sdk/wit",
+            _ => "wit",
+        }
     }
 
     /// How an experiment uses the plugin, for the end of the README.
@@ -203,9 +226,10 @@ Try it in an experiment:
 $ incubate run digits --set {section}.plugin=./dist/{name}.wasm
 ```
 
-`wit/` is the contract that the plugin is built for. `incubate plugin build --watch` builds again
-whenever a file changes.
-"
+`{contract}/` is the contract that the plugin is built for. `incubate plugin build --watch` builds
+again whenever a file changes.
+",
+            contract = self.contract()
         )
     }
 }
@@ -313,15 +337,13 @@ mod tests {
             let new = folder.path().join("deep").join("plugin");
             let files = create("my-own", template.kind, template.language, &new).unwrap();
             assert!(files.contains(&PathBuf::from("README.md")), "{files:?}");
-            assert!(
-                files.contains(&PathBuf::from("wit/worlds.wit")),
-                "{files:?}"
-            );
+            let worlds = Path::new(template.contract()).join("worlds.wit");
+            assert!(files.contains(&worlds), "{files:?}");
             for file in files {
                 let text = fs::read_to_string(new.join(&file)).unwrap();
                 let file = file.to_str().unwrap();
                 assert!(!file.contains(template.example()), "{file}");
-                if file != "README.md" && !file.starts_with("wit/") {
+                if file != "README.md" && !file.starts_with("wit/") && !file.starts_with("sdk/") {
                     let old = format!("\"{}\"", template.example());
                     assert!(!text.contains(&old), "{file}: {text}");
                 }
@@ -329,7 +351,11 @@ mod tests {
             let readme = fs::read_to_string(new.join("README.md")).unwrap();
             assert!(readme.starts_with("# my-own\n"), "{readme}");
             assert!(readme.contains("dist/my-own.wasm"), "{readme}");
-            if template.language != Language::Rust {
+            if template.language == Language::Rust {
+                let manifest = fs::read_to_string(new.join("Cargo.toml")).unwrap();
+                assert!(manifest.contains("path = \"sdk\""), "{manifest}");
+                assert!(!manifest.contains("../"), "{manifest}");
+            } else {
                 let manifest = Project::open(&new).unwrap().manifest;
                 assert_eq!(manifest.name, "my-own");
                 assert_eq!(

@@ -1,8 +1,7 @@
 //! From the request of the host to a problem of numbers.
 
-use guest::Fault;
+use incubate_plugin::{Cost, Fault, Request};
 
-use crate::bindings::exports::incubate::plugin::partition::{Cost, Request};
 use crate::division::{Device, Item, Problem};
 
 /// What the load of a block is.
@@ -99,7 +98,7 @@ pub(crate) fn problem(by: Measure, request: &Request) -> Result<Problem, Fault> 
 
 #[cfg(test)]
 mod tests {
-    use crate::bindings::exports::incubate::plugin::partition::Device as RequestDevice;
+    use incubate_plugin::Device as RequestDevice;
 
     use super::*;
 

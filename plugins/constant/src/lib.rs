@@ -1,65 +1,47 @@
 //! Learning-rate schedule `constant`: the base rate, after a warm-up if one is asked for.
 
-mod bindings;
-mod curve;
+use incubate_plugin::timeline::Timeline;
+use incubate_plugin::{Description, Fault, Interval, Moment, Schedule, Settings, export_schedule};
 
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::schedule::{self, Interval, Metric, Moment};
-use curve::Constant;
-use guest::timeline::{self, Per};
-use guest::{Configured, Fault, Setting, Settings, report_panics, restore_nothing};
-
-struct ConstantSchedule;
-
-static CURVE: Configured<Constant> = Configured::new();
-
-impl description::Guest for ConstantSchedule {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "constant".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "The base rate, after a warm-up if one is asked for".to_owned(),
-            parameters: Constant::parameters(),
-        }
-    }
+struct Constant {
+    timeline: Timeline,
 }
 
-impl schedule::Guest for ConstantSchedule {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        CURVE.set(Constant::from_settings(Settings::new(&settings))?)
+impl Schedule for Constant {
+    fn describe() -> Description {
+        Description::new("The base rate, after a warm-up if one is asked for")
+            .parameters(Timeline::parameters())
     }
 
-    fn stepping() -> Interval {
-        match CURVE.get().map(|curve| curve.timeline.per) {
-            Ok(Per::Epoch) => Interval::PerEpoch,
-            Ok(Per::Update) => Interval::PerUpdate,
-            Err(fault) => panic!("{}", fault.message),
-        }
-    }
-
-    fn rate(moment: Moment) -> Result<f64, Fault> {
-        CURVE.get()?.rate(&timeline::Moment {
-            update: moment.update,
-            updates: moment.updates,
-            epoch: moment.epoch,
-            epochs: moment.epochs,
-            base_rate: moment.base_rate,
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Ok(Self {
+            timeline: Timeline::configure(settings)?,
         })
     }
 
-    fn observe(_: Moment, _: Vec<Metric>) -> Result<(), Fault> {
-        Ok(())
+    fn stepping(&self) -> Interval {
+        self.timeline.per
     }
 
-    fn save() -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(state: Vec<u8>) -> Result<(), Fault> {
-        restore_nothing(&state)
+    fn rate(&mut self, moment: &Moment) -> Result<f64, Fault> {
+        self.timeline.rate(moment, |_| Ok(moment.base_rate))
     }
 }
 
-bindings::export!(ConstantSchedule with_types_in bindings);
+export_schedule!(Constant);
+
+#[cfg(test)]
+mod tests {
+    use incubate_plugin::testing;
+
+    use super::*;
+
+    #[test]
+    fn the_base_rate_follows_the_warm_up() {
+        let given = [("warmup", 2.into()), ("warmup_rate", 0.into())];
+        let settings = testing::settings(&Constant::describe(), &given).unwrap();
+        let mut constant = Constant::configure(&settings).unwrap();
+        let rates = testing::rates(&mut constant, 10, 4, 0.5).unwrap();
+        assert_eq!(rates, [0.0, 0.25, 0.5, 0.5]);
+    }
+}

@@ -10,8 +10,8 @@
 
 use std::f64::consts::PI;
 
-use guest::timeline::{Moment, Point, Timeline};
-use guest::{Fault, Parameter, SettingKind, SettingValue, Settings};
+use incubate_plugin::timeline::{Point, Timeline};
+use incubate_plugin::{Fault, Moment, Parameter, Settings};
 
 /// A cosine with restarts.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct Cosine {
 impl Cosine {
     pub(crate) fn parameters() -> Vec<Parameter> {
         let number = |name: &str, default: f64, summary: &str| {
-            Parameter::new(name, SettingKind::Number, summary)
-                .with_default(SettingValue::Number(default))
+            Parameter::number(name, summary)
+                .default(default)
                 .at_least(0.0)
         };
         let mut parameters = vec![number(
@@ -41,13 +41,12 @@ impl Cosine {
         parameters.extend(Timeline::parameters());
         parameters.extend([
             Timeline::prefix_parameter(),
-            Parameter::new("cycles", SettingKind::Integer, "Number of cycles")
-                .with_default(SettingValue::Integer(1))
+            Parameter::integer("cycles", "Number of cycles")
+                .default(1)
                 .at_least(1.0)
                 .at_most(1000.0),
-            Parameter::new(
+            Parameter::number(
                 "cycle_epochs",
-                SettingKind::Number,
                 "Length of the first cycle in epochs; without it the cycles fill the phase",
             )
             .optional()
@@ -71,15 +70,15 @@ impl Cosine {
         parameters
     }
 
-    pub(crate) fn from_settings(settings: Settings<'_>) -> Result<Self, Fault> {
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Self, Fault> {
         let cosine = Self {
-            timeline: Timeline::from_settings(settings)?.with_prefix(settings)?,
-            min_rate: settings.number("min_rate")?,
-            cycles: settings.count("cycles")?,
-            cycle_epochs: settings.optional_number("cycle_epochs")?,
-            cycle_mul: settings.number("cycle_mul")?,
-            cycle_decay: settings.number("cycle_decay")?,
-            k_decay: settings.number("k_decay")?,
+            timeline: Timeline::configure(settings)?,
+            min_rate: settings.get("min_rate")?,
+            cycles: settings.get("cycles")?,
+            cycle_epochs: settings.get("cycle_epochs")?,
+            cycle_mul: settings.get("cycle_mul")?,
+            cycle_decay: settings.get("cycle_decay")?,
+            k_decay: settings.get("k_decay")?,
         };
         let positive = [
             ("cycle_epochs", cosine.cycle_epochs.unwrap_or(1.0)),
@@ -95,7 +94,7 @@ impl Cosine {
         Ok(cosine)
     }
 
-    pub(crate) fn rate(&self, moment: &Moment) -> Result<f64, Fault> {
+    pub(crate) fn at(&self, moment: &Moment) -> Result<f64, Fault> {
         self.timeline.rate(moment, |point| {
             let first = self.first_cycle(point)?;
             Ok(match self.cycle(point.time, first) {

@@ -1,68 +1,30 @@
 //! Learning-rate schedule `cosine`: half a cosine with warm-up and restarts, with the semantics of
 //! timm's `CosineLRScheduler`.
 
-mod bindings;
 mod curve;
 
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::schedule::{self, Interval, Metric, Moment};
 use curve::Cosine;
-use guest::timeline::{self, Per};
-use guest::{Configured, Fault, Setting, Settings, report_panics, restore_nothing};
+use incubate_plugin::{Description, Fault, Interval, Moment, Schedule, Settings, export_schedule};
 
-struct CosineSchedule;
+impl Schedule for Cosine {
+    fn describe() -> Description {
+        Description::new(
+            "Half a cosine from the base rate to the smallest rate, with warm-up and restarts",
+        )
+        .parameters(Self::parameters())
+    }
 
-static CURVE: Configured<Cosine> = Configured::new();
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Self::from_settings(settings)
+    }
 
-impl description::Guest for CosineSchedule {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "cosine".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary:
-                "Half a cosine from the base rate to the smallest rate, with warm-up and restarts"
-                    .to_owned(),
-            parameters: Cosine::parameters(),
-        }
+    fn stepping(&self) -> Interval {
+        self.timeline.per
+    }
+
+    fn rate(&mut self, moment: &Moment) -> Result<f64, Fault> {
+        self.at(moment)
     }
 }
 
-impl schedule::Guest for CosineSchedule {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        CURVE.set(Cosine::from_settings(Settings::new(&settings))?)
-    }
-
-    fn stepping() -> Interval {
-        match CURVE.get().map(|curve| curve.timeline.per) {
-            Ok(Per::Epoch) => Interval::PerEpoch,
-            Ok(Per::Update) => Interval::PerUpdate,
-            Err(fault) => panic!("{}", fault.message),
-        }
-    }
-
-    fn rate(moment: Moment) -> Result<f64, Fault> {
-        CURVE.get()?.rate(&timeline::Moment {
-            update: moment.update,
-            updates: moment.updates,
-            epoch: moment.epoch,
-            epochs: moment.epochs,
-            base_rate: moment.base_rate,
-        })
-    }
-
-    fn observe(_: Moment, _: Vec<Metric>) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn save() -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(state: Vec<u8>) -> Result<(), Fault> {
-        restore_nothing(&state)
-    }
-}
-
-bindings::export!(CosineSchedule with_types_in bindings);
+export_schedule!(Cosine);

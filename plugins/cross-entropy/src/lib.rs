@@ -4,82 +4,77 @@
 //! smoothing `e` replaces them by `(1 - e) y + e / C` (Szegedy et al. 2016, section 7). It is linear
 //! in `y`, so smoothing mixed labels equals mixing smoothed ones, as timm's `Mixup` does.
 
-mod bindings;
-
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::loss::{self, Features, Inputs, Step};
-use bindings::incubate::plugin::tensors::Tensor;
-use guest::{
-    Configured, Fault, Parameter, Setting, SettingKind, SettingValue, Settings, report_panics,
-    restore_nothing,
+use incubate_plugin::{
+    Description, Fault, Inputs, Loss, Parameter, Settings, Step, Tensor, export_loss,
 };
 
-struct CrossEntropy;
+struct CrossEntropy {
+    smoothing: f32,
+}
 
-static SMOOTHING: Configured<f32> = Configured::new();
-
-impl description::Guest for CrossEntropy {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "cross-entropy".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Cross-entropy of class ids or soft targets, with label smoothing".to_owned(),
-            parameters: vec![
-                Parameter::new(
+impl Loss for CrossEntropy {
+    fn describe() -> Description {
+        Description::new("Cross-entropy of class ids or soft targets, with label smoothing")
+            .parameter(
+                Parameter::number(
                     "smoothing",
-                    SettingKind::Number,
                     "Share of every target that is spread over all classes; less than 1",
                 )
-                .with_default(SettingValue::Number(0.0))
+                .default(0.0)
                 .at_least(0.0)
                 .at_most(1.0),
-            ],
-        }
+            )
     }
-}
 
-impl loss::Guest for CrossEntropy {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        let smoothing = Settings::new(&settings).number("smoothing")?;
-        if !(0.0..1.0).contains(&smoothing) {
-            return Err(Fault::invalid(format!("`smoothing` is {smoothing}"))
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        let smoothing = settings.get("smoothing")?;
+        if smoothing == 1.0 {
+            return Err(Fault::invalid("`smoothing` is 1")
                 .with_hint("give a number from 0 that is less than 1"));
         }
-        SMOOTHING.set(smoothing as f32)
+        Ok(Self { smoothing })
     }
 
-    fn needs() -> Features {
-        Features::empty()
-    }
-
-    fn compute(step: Step, inputs: Inputs) -> Result<Tensor, Fault> {
-        let smoothing = *SMOOTHING.get()?;
-        let targets = match inputs.soft_targets {
-            Some(soft_targets) => soft_targets,
-            None => inputs.class_ids.one_hot(step.classes)?,
-        };
-        let targets = if smoothing > 0.0 {
-            targets.affine(1.0 - smoothing, smoothing / step.classes as f32)?
-        } else {
-            targets
-        };
-        inputs
-            .logits
-            .log_softmax(-1)?
-            .mul(&targets)?
-            .sum(&[])?
-            .affine(-1.0 / step.pictures as f32, 0.0)
-    }
-
-    fn save() -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(state: Vec<u8>) -> Result<(), Fault> {
-        restore_nothing(&state)
+    fn compute(&mut self, _: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {
+        let mut targets = inputs.targets();
+        if self.smoothing > 0.0 {
+            targets = targets.smoothed(self.smoothing);
+        }
+        Ok(inputs.logits.cross_entropy(&targets))
     }
 }
 
-bindings::export!(CrossEntropy with_types_in bindings);
+export_loss!(CrossEntropy);
+
+#[cfg(test)]
+mod tests {
+    use incubate_plugin::testing::{self, Batch};
+
+    use super::*;
+
+    fn configured(smoothing: f64) -> Result<CrossEntropy, Fault> {
+        let given = [("smoothing", smoothing.into())];
+        CrossEntropy::configure(&testing::settings(&CrossEntropy::describe(), &given)?)
+    }
+
+    #[test]
+    fn the_gradient_is_prediction_less_target_over_the_pictures() {
+        let batch = Batch::random(4, 3, 1);
+        let mut hook = configured(0.3).unwrap();
+        let inputs = batch.inputs();
+        let prediction = inputs.logits.softmax(-1).read_with_sync().unwrap();
+        let target = inputs.targets().read_with_sync().unwrap();
+        let gradient = batch.gradient(&mut hook).unwrap();
+        for ((found, prediction), target) in gradient.iter().zip(prediction).zip(target) {
+            let expected = (prediction - (0.7 * target + 0.1)) / 4.0;
+            assert!((found - f64::from(expected)).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn everything_cannot_be_spread() {
+        assert!(configured(0.99).is_ok());
+        let fault = configured(1.0).err().unwrap();
+        assert_eq!(fault.message, "`smoothing` is 1");
+    }
+}

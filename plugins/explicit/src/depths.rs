@@ -1,6 +1,6 @@
 //! Listed depths, and whether they fit a model.
 
-use guest::Fault;
+use incubate_plugin::{Fault, ModuleDepth};
 
 /// One target depth and one meta depth for every module.
 #[derive(Debug)]
@@ -52,27 +52,34 @@ impl Depths {
     }
 
     /// Target and meta depth of every module.
-    pub(crate) fn modules(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.targets.iter().copied().zip(self.metas.iter().copied())
+    pub(crate) fn modules(&self) -> Vec<ModuleDepth> {
+        let pairs = self.targets.iter().zip(&self.metas);
+        pairs
+            .map(|(&target, &meta)| ModuleDepth { target, meta })
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Depths;
+    use super::*;
+
+    fn module(target: u32, meta: u32) -> ModuleDepth {
+        ModuleDepth { target, meta }
+    }
 
     #[test]
     fn meta_modules_have_one_block_unless_listed() {
         let depths = Depths::new(vec![2, 4], None).unwrap();
         assert!(depths.check(6, 2).is_ok());
-        assert_eq!(depths.modules().collect::<Vec<_>>(), [(2, 1), (4, 1)]);
+        assert_eq!(depths.modules(), [module(2, 1), module(4, 1)]);
         let depths = Depths::new(vec![2, 4], Some(vec![1, 3])).unwrap();
-        assert_eq!(depths.modules().collect::<Vec<_>>(), [(2, 1), (4, 3)]);
+        assert_eq!(depths.modules(), [module(2, 1), module(4, 3)]);
     }
 
     #[test]
     fn lists_that_do_not_fit_are_refused_with_the_numbers() {
-        let message = |result: Result<(), guest::Fault>| result.unwrap_err().message;
+        let message = |result: Result<(), Fault>| result.unwrap_err().message;
         let depths = Depths::new(vec![2, 4], None).unwrap();
         assert_eq!(
             message(depths.check(7, 2)),

@@ -1,61 +1,46 @@
 //! Partition scheme `explicit`: the depths that the experiment lists.
 
-mod bindings;
 mod depths;
 
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::partition::{self, ModuleDepth, Request};
 use depths::Depths;
-use guest::{Configured, Fault, Parameter, Setting, SettingKind, Settings, report_panics};
+use incubate_plugin::{
+    Description, Fault, ModuleDepth, Parameter, Partition, Request, Settings, export_partition,
+};
 
-struct Explicit;
+struct Explicit {
+    depths: Depths,
+}
 
-static DEPTHS: Configured<Depths> = Configured::new();
-
-impl description::Guest for Explicit {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "explicit".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "The depths that the experiment lists".to_owned(),
-            parameters: vec![
-                Parameter::new(
+impl Partition for Explicit {
+    fn describe() -> Description {
+        Description::new("The depths that the experiment lists")
+            .parameter(
+                Parameter::integers(
                     "depths",
-                    SettingKind::Integers,
                     "Blocks of every target module, in order; they sum to the depth of the model",
                 )
                 .at_least(1.0),
-                Parameter::new(
+            )
+            .parameter(
+                Parameter::integers(
                     "meta_depths",
-                    SettingKind::Integers,
                     "Blocks of every meta module, in order; 1 each when it is not given",
                 )
                 .optional()
                 .at_least(1.0),
-            ],
-        }
+            )
+    }
+
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Ok(Self {
+            depths: Depths::new(settings.get("depths")?, settings.get("meta_depths")?)?,
+        })
+    }
+
+    fn divide(&self, request: &Request) -> Result<Vec<ModuleDepth>, Fault> {
+        self.depths.check(request.blocks.len(), request.modules)?;
+        Ok(self.depths.modules())
     }
 }
 
-impl partition::Guest for Explicit {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        let settings = Settings::new(&settings);
-        DEPTHS.set(Depths::new(
-            settings.counts("depths")?,
-            settings.optional_counts("meta_depths")?,
-        )?)
-    }
-
-    fn divide(request: Request) -> Result<Vec<ModuleDepth>, Fault> {
-        let depths = DEPTHS.get()?;
-        depths.check(request.blocks.len(), request.modules)?;
-        Ok(depths
-            .modules()
-            .map(|(target, meta)| ModuleDepth { target, meta })
-            .collect())
-    }
-}
-
-bindings::export!(Explicit with_types_in bindings);
+export_partition!(Explicit);

@@ -4,75 +4,85 @@
 //!
 //! It records how many boundaries it saw and one draw of its random stream.
 
-mod bindings;
-
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::loss::{self, Features, Inputs, Step};
-use bindings::incubate::plugin::tensors::Tensor;
-use bindings::incubate::plugin::{metrics, random};
-use guest::{
-    Configured, Fault, Parameter, Setting, SettingKind, SettingValue, Settings, report_panics,
-    restore_nothing,
+use incubate_plugin::{
+    Description, Fault, Inputs, Loss, Needs, Parameter, Settings, Step, Tensor, export_loss,
+    metrics, random,
 };
 
-struct Imitation;
-
-static WEIGHT: Configured<f64> = Configured::new();
-
-impl description::Guest for Imitation {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "imitation".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Cross-entropy plus the distance to the meta model's features".to_owned(),
-            parameters: vec![
-                Parameter::new("weight", SettingKind::Number, "Factor of the distance")
-                    .with_default(SettingValue::Number(1.0))
-                    .at_least(0.0),
-            ],
-        }
-    }
+struct Imitation {
+    weight: f32,
 }
 
-impl loss::Guest for Imitation {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        WEIGHT.set(Settings::new(&settings).number("weight")?)
+impl Loss for Imitation {
+    fn describe() -> Description {
+        Description::new("Cross-entropy plus the distance to the meta model's features").parameter(
+            Parameter::number("weight", "Factor of the distance")
+                .default(1.0)
+                .at_least(0.0),
+        )
     }
 
-    fn needs() -> Features {
-        Features::NETWORK_FEATURES | Features::META_FEATURES
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Ok(Self {
+            weight: settings.get("weight")?,
+        })
     }
 
-    fn compute(step: Step, inputs: Inputs) -> Result<Tensor, Fault> {
+    fn needs(&self) -> Needs {
+        Needs {
+            network_features: true,
+            meta_features: true,
+        }
+    }
+
+    fn compute(&mut self, step: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {
         metrics::record("network_features", inputs.network_features.len() as f64);
         metrics::record("meta_features", inputs.meta_features.len() as f64);
         metrics::record("draw", random::uniform());
-        let targets = inputs.class_ids.one_hot(step.classes)?;
-        let mut loss = inputs
-            .logits
-            .log_softmax(-1)?
-            .mul(&targets)?
-            .sum(&[])?
-            .affine(-1.0 / step.pictures as f32, 0.0)?;
+        let targets = inputs.class_ids.one_hot(step.classes);
+        let mut loss = inputs.logits.cross_entropy(&targets);
         for (own, meta) in inputs.network_features.iter().zip(&inputs.meta_features) {
-            let difference = own.activation.sub(&meta.activation.detach()?)?;
-            let values: u32 = own.activation.shape().iter().product();
-            let scale = *WEIGHT.get()? as f32 / values as f32;
-            let distance = difference.mul(&difference)?.sum(&[])?.affine(scale, 0.0)?;
-            loss = loss.add(&distance)?;
+            loss += self.weight * own.activation.mse(&meta.activation.detach());
         }
         Ok(loss)
     }
-
-    fn save() -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(state: Vec<u8>) -> Result<(), Fault> {
-        restore_nothing(&state)
-    }
 }
 
-bindings::export!(Imitation with_types_in bindings);
+export_loss!(Imitation);
+
+#[cfg(test)]
+mod tests {
+    use incubate_plugin::Phase;
+    use incubate_plugin::testing::{Batch, capture, seed};
+
+    use super::*;
+
+    #[test]
+    fn the_distance_counts_in_the_module_phase_alone() {
+        let batch = Batch::random(2, 3, 7)
+            .with_network_feature(0, &Tensor::from_f32(&[1.0, 2.0], &[1, 1, 2]))
+            .with_meta_feature(0, &Tensor::from_f32(&[0.0, 4.0], &[1, 1, 2]));
+        let mut hook = Imitation { weight: 0.5 };
+        let plain = batch.loss(&mut hook).unwrap();
+        let module = batch.at(|step| step.phase = Phase::Module);
+        let with_distance = module.loss(&mut hook).unwrap();
+        assert!((with_distance - plain - 0.5 * 2.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn boundaries_and_a_draw_are_recorded() {
+        let batch = Batch::random(2, 3, 7);
+        let draw = |number, update| {
+            seed(number);
+            let batch = batch.clone().at(|step| step.update = update);
+            let (loss, record) = capture(|| batch.loss(&mut Imitation { weight: 1.0 }));
+            assert!(loss.is_ok());
+            assert_eq!(record.metrics[0], ("network_features".to_owned(), 0.0));
+            record.metrics[2].1
+        };
+        let first = draw(1, 3);
+        assert_eq!(draw(1, 3), first);
+        assert_ne!(draw(1, 4), first);
+        assert_ne!(draw(2, 3), first);
+    }
+}

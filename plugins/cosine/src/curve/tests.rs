@@ -1,6 +1,6 @@
 //! The cosine against tables printed by timm 0.3.2.
 
-use guest::timeline::Per;
+use incubate_plugin::{Interval, testing};
 
 use super::*;
 
@@ -16,7 +16,7 @@ const TOLERANCE: f64 = 1e-12;
 fn cosine() -> Cosine {
     Cosine {
         timeline: Timeline {
-            per: Per::Epoch,
+            per: Interval::PerEpoch,
             warmup: 0.0,
             warmup_rate: 1e-6,
             warmup_prefix: false,
@@ -49,19 +49,13 @@ fn restarts() -> Cosine {
 
 /// The rate at an epoch of a phase with 13 updates an epoch.
 fn rate(cosine: &Cosine, epoch: u64, epochs: u32, base_rate: f64) -> f64 {
-    let moment = Moment {
-        update: epoch * 13,
-        updates: u64::from(epochs) * 13,
-        epoch: epoch as f64,
-        epochs,
-        base_rate,
-    };
-    cosine.rate(&moment).unwrap()
+    let moment = testing::moment(epoch * 13, 13, epochs, base_rate);
+    cosine.at(&moment).unwrap()
 }
 
 fn assert_table(table: &str, mut cosine: Cosine, epochs: u32, base_rate: f64) {
     assert!(table.lines().count() >= epochs as usize);
-    for per in [Per::Epoch, Per::Update] {
+    for per in [Interval::PerEpoch, Interval::PerUpdate] {
         cosine.timeline.per = per;
         for (epoch, expected) in table.lines().enumerate() {
             let expected: f64 = expected.parse().unwrap();
@@ -101,16 +95,10 @@ fn a_cycle_may_have_its_own_length() {
 #[test]
 fn updates_within_an_epoch_follow_the_same_cosine() {
     let mut cosine = cosine();
-    cosine.timeline.per = Per::Update;
-    let moment = Moment {
-        update: 50,
-        updates: 200,
-        epoch: 2.5,
-        epochs: 10,
-        base_rate: 1e-3,
-    };
+    cosine.timeline.per = Interval::PerUpdate;
+    let moment = testing::moment(50, 20, 10, 1e-3);
     let expected = 1e-5 + 0.5 * (1e-3 - 1e-5) * (1.0 + (PI * 2.5 / 10.0).cos());
-    assert!((cosine.rate(&moment).unwrap() - expected).abs() < 1e-15);
+    assert!((cosine.at(&moment).unwrap() - expected).abs() < 1e-15);
 }
 
 #[test]
@@ -134,14 +122,8 @@ fn the_exponent_bends_the_time() {
 #[test]
 fn a_warm_up_that_leaves_no_epoch_is_refused() {
     let cosine = with_warmup(10.0, true);
-    let moment = Moment {
-        update: 100,
-        updates: 100,
-        epoch: 10.0,
-        epochs: 10,
-        base_rate: 1e-3,
-    };
-    let message = cosine.rate(&moment).unwrap_err().message;
+    let moment = testing::moment(100, 10, 10, 1e-3);
+    let message = cosine.at(&moment).unwrap_err().message;
     assert_eq!(
         message,
         "the warm-up of 10 epochs leaves nothing of the phase to the cosine"

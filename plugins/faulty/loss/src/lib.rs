@@ -1,13 +1,7 @@
 //! A loss hook that misbehaves as the parameter `fault` says, for the tests of the host.
 
-mod bindings;
-
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::loss::{self, Features, Inputs, Step};
-use bindings::incubate::plugin::tensors::{Tensor, from_f32};
-use guest::{
-    Configured, Fault, Parameter, Setting, SettingKind, SettingValue, Settings, report_panics,
-    restore_nothing,
+use incubate_plugin::{
+    Description, Fault, Inputs, Loss, Parameter, Settings, Step, Tensor, export_loss,
 };
 
 const FAULTS: &[&str] = &[
@@ -25,47 +19,37 @@ const FAULTS: &[&str] = &[
 /// More than any host should let live at once.
 const LEAKED_HANDLES: u32 = 1_000_000;
 
-struct FaultyLoss;
-
-static FAULT: Configured<String> = Configured::new();
-
-impl description::Guest for FaultyLoss {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "faulty-loss".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Misbehaves as `fault` says".to_owned(),
-            parameters: vec![
-                Parameter::new("fault", SettingKind::Text, "How to misbehave")
-                    .with_default(SettingValue::Text("none".to_owned()))
-                    .one_of(FAULTS),
-            ],
-        }
-    }
+struct FaultyLoss {
+    fault: String,
 }
 
-impl loss::Guest for FaultyLoss {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        FAULT.set(Settings::new(&settings).text("fault")?.to_owned())
+impl Loss for FaultyLoss {
+    fn describe() -> Description {
+        Description::new("Misbehaves as `fault` says").parameter(
+            Parameter::text("fault", "How to misbehave")
+                .default("none")
+                .one_of(FAULTS),
+        )
     }
 
-    fn needs() -> Features {
-        Features::empty()
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Ok(Self {
+            fault: settings.get("fault")?,
+        })
     }
 
-    fn compute(step: Step, inputs: Inputs) -> Result<Tensor, Fault> {
-        match FAULT.get()?.as_str() {
-            "none" => cross_entropy(&step, &inputs, &inputs.logits),
-            "not-scalar" => inputs.logits.log_softmax(-1),
+    fn compute(&mut self, step: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {
+        let logits = &inputs.logits;
+        let targets = inputs.class_ids.one_hot(step.classes);
+        match self.fault.as_str() {
+            "none" => Ok(logits.cross_entropy(&targets)),
+            "not-scalar" => Ok(logits.log_softmax(-1)),
             // The logarithm of -1, which is still connected to the logits.
-            "not-finite" => inputs.logits.affine(0.0, -1.0)?.log()?.sum(&[]),
-            "detached" => cross_entropy(&step, &inputs, &inputs.logits.detach()?),
+            "not-finite" => Ok(logits.affine(0.0, -1.0).log().sum(&[])),
+            "detached" => Ok(logits.detach().cross_entropy(&targets)),
             "shape-error" => {
                 let too_wide = step.classes + 1;
-                let other = from_f32(&vec![0.0; too_wide as usize], &[too_wide])?;
-                inputs.logits.add(&other)
+                Ok(logits + Tensor::from_f32(&vec![0.0; too_wide as usize], &[too_wide]))
             }
             "fault" => Err(Fault::invalid("this batch was refused on request")
                 .with_hint("set `fault` to `none`")),
@@ -75,31 +59,13 @@ impl loss::Guest for FaultyLoss {
             },
             "leaks-handles" => {
                 for _ in 0..LEAKED_HANDLES {
-                    std::mem::forget(inputs.logits.affine(1.0, 0.0)?);
+                    std::mem::forget(logits.affine(1.0, 0.0).check()?);
                 }
-                cross_entropy(&step, &inputs, &inputs.logits)
+                Ok(logits.cross_entropy(&targets))
             }
             other => Err(Fault::unsupported(format!("no fault is named `{other}`"))),
         }
     }
-
-    fn save() -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(state: Vec<u8>) -> Result<(), Fault> {
-        restore_nothing(&state)
-    }
 }
 
-/// The correct loss for class ids.
-fn cross_entropy(step: &Step, inputs: &Inputs, logits: &Tensor) -> Result<Tensor, Fault> {
-    let targets = inputs.class_ids.one_hot(step.classes)?;
-    logits
-        .log_softmax(-1)?
-        .mul(&targets)?
-        .sum(&[])?
-        .affine(-1.0 / step.pictures as f32, 0.0)
-}
-
-bindings::export!(FaultyLoss with_types_in bindings);
+export_loss!(FaultyLoss);

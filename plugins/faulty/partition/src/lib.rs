@@ -1,11 +1,7 @@
 //! A partition scheme that misbehaves as the parameter `fault` says, for the tests of the host.
 
-mod bindings;
-
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::partition::{self, ModuleDepth, Request};
-use guest::{
-    Configured, Fault, Parameter, Setting, SettingKind, SettingValue, Settings, report_panics,
+use incubate_plugin::{
+    Description, Fault, ModuleDepth, Parameter, Partition, Request, Settings, export_partition,
 };
 
 const FAULTS: &[&str] = &[
@@ -20,38 +16,31 @@ const FAULTS: &[&str] = &[
     "eats-memory",
 ];
 
-struct FaultyPartition;
-
-static FAULT: Configured<String> = Configured::new();
-
-impl description::Guest for FaultyPartition {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "faulty-partition".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Misbehaves as `fault` says".to_owned(),
-            parameters: vec![
-                Parameter::new("fault", SettingKind::Text, "How to misbehave")
-                    .with_default(SettingValue::Text("none".to_owned()))
-                    .one_of(FAULTS),
-            ],
-        }
-    }
+struct FaultyPartition {
+    fault: String,
 }
 
-impl partition::Guest for FaultyPartition {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        FAULT.set(Settings::new(&settings).text("fault")?.to_owned())
+impl Partition for FaultyPartition {
+    fn describe() -> Description {
+        Description::new("Misbehaves as `fault` says").parameter(
+            Parameter::text("fault", "How to misbehave")
+                .default("none")
+                .one_of(FAULTS),
+        )
     }
 
-    fn divide(request: Request) -> Result<Vec<ModuleDepth>, Fault> {
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Ok(Self {
+            fault: settings.get("fault")?,
+        })
+    }
+
+    fn divide(&self, request: &Request) -> Result<Vec<ModuleDepth>, Fault> {
         // One block for every module, and the rest for the last one.
         let mut modules = vec![ModuleDepth { target: 1, meta: 1 }; request.modules as usize];
         let last = modules.len() - 1;
         modules[last].target = request.blocks.len() as u32 - last as u32;
-        match FAULT.get()?.as_str() {
+        match self.fault.as_str() {
             "none" => {}
             "does-not-sum" => modules[last].target += 1,
             "zero-depth" => {
@@ -78,4 +67,4 @@ impl partition::Guest for FaultyPartition {
     }
 }
 
-bindings::export!(FaultyPartition with_types_in bindings);
+export_partition!(FaultyPartition);

@@ -1,12 +1,7 @@
 //! A schedule that misbehaves as the parameter `fault` says, for the tests of the host.
 
-mod bindings;
-
-use bindings::exports::incubate::plugin::description::{self, PluginInfo};
-use bindings::exports::incubate::plugin::schedule::{self, Interval, Metric, Moment};
-use guest::{
-    Configured, Fault, Parameter, Setting, SettingKind, SettingValue, Settings, report_panics,
-    restore_nothing,
+use incubate_plugin::{
+    Description, Fault, Interval, Moment, Parameter, Schedule, Settings, export_schedule,
 };
 
 const FAULTS: &[&str] = &[
@@ -19,58 +14,42 @@ const FAULTS: &[&str] = &[
     "endless-loop",
 ];
 
-struct FaultySchedule;
-
-struct Options {
+struct FaultySchedule {
     fault: String,
     after: u64,
 }
 
-static OPTIONS: Configured<Options> = Configured::new();
-
-impl description::Guest for FaultySchedule {
-    fn describe() -> PluginInfo {
-        report_panics();
-        PluginInfo {
-            name: "faulty-schedule".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Misbehaves as `fault` says".to_owned(),
-            parameters: vec![
-                Parameter::new("fault", SettingKind::Text, "How to misbehave")
-                    .with_default(SettingValue::Text("none".to_owned()))
+impl Schedule for FaultySchedule {
+    fn describe() -> Description {
+        Description::new("Misbehaves as `fault` says")
+            .parameter(
+                Parameter::text("fault", "How to misbehave")
+                    .default("none")
                     .one_of(FAULTS),
-                Parameter::new(
-                    "after",
-                    SettingKind::Integer,
-                    "Updates before it misbehaves",
-                )
-                .with_default(SettingValue::Integer(0))
-                .at_least(0.0),
-            ],
-        }
+            )
+            .parameter(
+                Parameter::integer("after", "Updates before it misbehaves")
+                    .default(0)
+                    .at_least(0.0),
+            )
     }
-}
 
-impl schedule::Guest for FaultySchedule {
-    fn configure(settings: Vec<Setting>) -> Result<(), Fault> {
-        report_panics();
-        let settings = Settings::new(&settings);
-        OPTIONS.set(Options {
-            fault: settings.text("fault")?.to_owned(),
-            after: settings.integer("after")?.unsigned_abs(),
+    fn configure(settings: &Settings) -> Result<Self, Fault> {
+        Ok(Self {
+            fault: settings.get("fault")?,
+            after: settings.get("after")?,
         })
     }
 
-    fn stepping() -> Interval {
+    fn stepping(&self) -> Interval {
         Interval::PerUpdate
     }
 
-    fn rate(moment: Moment) -> Result<f64, Fault> {
-        let options = OPTIONS.get()?;
-        if moment.update < options.after {
+    fn rate(&mut self, moment: &Moment) -> Result<f64, Fault> {
+        if moment.update < self.after {
             return Ok(moment.base_rate);
         }
-        match options.fault.as_str() {
+        match self.fault.as_str() {
             "none" => Ok(moment.base_rate),
             "nan" => Ok(f64::NAN),
             "negative" => Ok(-moment.base_rate),
@@ -84,18 +63,6 @@ impl schedule::Guest for FaultySchedule {
             other => Err(Fault::unsupported(format!("no fault is named `{other}`"))),
         }
     }
-
-    fn observe(_: Moment, _: Vec<Metric>) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn save() -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn restore(state: Vec<u8>) -> Result<(), Fault> {
-        restore_nothing(&state)
-    }
 }
 
-bindings::export!(FaultySchedule with_types_in bindings);
+export_schedule!(FaultySchedule);
