@@ -9,7 +9,7 @@ use std::sync::{LazyLock, OnceLock};
 use burn::tensor::{Device, Int, Tensor};
 use incubate::builder::{self, BuildError, Language};
 use incubate::plugin::{
-    Grants, Hook, Kind, Limits, LossHook, LossInputs, Message, Plugin, PluginError,
+    Grants, Hook, Kind, Limits, LossHook, LossInputs, Message, Moment, Plugin, PluginError,
     PluginErrorKind, Schedule, SettingValue, StepInfo, Stepping,
 };
 use incubate::tensor::AnyTensor;
@@ -328,7 +328,10 @@ fn both_languages_offer_the_same() {
         let mut schedule = schedule(plugin, "tell");
         assert_eq!(schedule.stepping(), Stepping::PerUpdate);
         let rates: Vec<f64> = (0..3)
-            .map(|_| schedule.rate(&examples::moment(1.0, 9, 1e-3, 0)).unwrap())
+            .map(|update| {
+                let asked = examples::moment(1.0, 9, 1e-3, 0);
+                schedule.rate(&Moment { update, ..asked }).unwrap()
+            })
             .collect();
         let messages: Vec<Message> = schedule.drain_messages();
         let state = schedule.save().unwrap();
@@ -407,6 +410,16 @@ fn mistakes_in_the_source_are_shown_with_their_line() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_new_plugin_in_javascript_builds_and_has_its_name() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("mine");
+    builder::create("all-mine", Kind::LossHook, Language::JavaScript, &folder).unwrap();
+    let component = examples::built(&folder);
+    examples::asks_only_for_the_contract(&component, "all-mine");
+    assert_eq!(imports(&component), ["log", "metrics", "tensors", "types"]);
 }
 
 /// A lock file names no host of a registry, so that an author's own registry serves it.
