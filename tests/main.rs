@@ -28,3 +28,4 @@ mod run;
 mod scripting;
 mod tidy;
 mod units;
+mod walk;

@@ -7,6 +7,8 @@ use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::command::{Answer, incubate, tiny, tiny_with};
+use crate::registry::server::Registry;
+use crate::registry::sha256;
 
 fn digest(run: &Path, unit: &str) -> String {
     let file = run.join("units").join(unit).join("result.json");
@@ -183,4 +185,50 @@ fn a_unit_that_was_changed_on_the_way_is_refused() {
     pull(&at("nowhere"), &at("b")).failed(4, &["is no unit"]);
     pull(Path::new("nowhere"), &at("b")).failed(2, &["`nowhere`"]);
     assert!(!at("b").exists());
+}
+
+#[test]
+fn teams_that_meet_in_a_registry_assemble_what_one_machine_would() {
+    let registry = Registry::open();
+    let network = format!("{}/team/network", registry.host());
+    let tagged = |unit: &str| format!("{network}@{unit}");
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    tiny(&at("alone"), &[]).succeeded();
+
+    // The tag of a unit is its name.
+    tiny_with(&at("a"), &[], &["--unit", "meta"]).succeeded();
+    let pushed = push(&at("a"), "meta", Path::new(&network)).succeeded();
+    assert!(pushed.stdout.contains(&tagged("meta")), "{pushed:?}");
+    for (team, module) in [("b", "module.0"), ("c", "module.1")] {
+        pull(Path::new(&tagged("meta")), &at(team)).succeeded();
+        go_on(&at(team), module).succeeded();
+        push(&at(team), module, Path::new(&network)).succeeded();
+        pull(Path::new(&tagged(module)), &at("a")).succeeded();
+    }
+    go_on(&at("a"), "assemble").succeeded();
+    for unit in ["meta", "module.0", "module.1", "assemble"] {
+        assert_eq!(digest(&at("a"), unit), digest(&at("alone"), unit), "{unit}");
+    }
+    let shown = incubate(&["unit", "inspect", &tagged("module.1"), "--json"]).succeeded();
+    assert_eq!(
+        shown.json_lines()[0]["meta_sha256"],
+        digest(&at("a"), "meta")
+    );
+
+    // A place without a tag, and a tag that nobody pushed.
+    pull(Path::new(&network), &at("d")).failed(2, &["meta, module.0, module.1", &network]);
+    pull(Path::new(&tagged("module.2")), &at("d")).failed(40, &["no tag `module.2`"]);
+
+    // Weights that somebody changed in the registry's storage.
+    let weights = fs::read(at("a").join("units/module.1/weights.safetensors")).unwrap();
+    let stored = registry.blob(&sha256(&weights));
+    let mut changed = fs::read(&stored).unwrap();
+    assert_eq!(changed, weights);
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&stored, &changed).unwrap();
+    pull(Path::new(&tagged("meta")), &at("d")).succeeded();
+    let refused = pull(Path::new(&tagged("module.1")), &at("d"));
+    refused.failed(40, &[&sha256(&weights), &sha256(&changed)]);
+    assert!(!at("d").join("units/module.1/result.json").exists());
 }

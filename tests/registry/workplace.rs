@@ -11,22 +11,36 @@ use crate::command::Answer;
 
 /// One person at one machine.
 pub(crate) struct Workplace {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder with this value, unless it is to stay.
+    _temporary: Option<TempDir>,
     environment: Vec<(String, OsString)>,
 }
 
 impl Workplace {
     /// Somebody who has fetched nothing yet.
     pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: folder.path().to_owned(),
+            _temporary: Some(folder),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Somebody who goes on in a folder that stays, for what takes long to make.
+    pub(crate) fn staying(folder: PathBuf) -> Self {
+        fs::create_dir_all(&folder).unwrap();
+        Self {
+            folder,
+            _temporary: None,
             environment: Vec::new(),
         }
     }
 
     /// The working directory.
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// A file in it.
@@ -59,9 +73,14 @@ impl Workplace {
 
     /// Runs the command.
     pub(crate) fn incubate(&self, arguments: &[&str]) -> Answer {
+        self.within(self.path(), arguments)
+    }
+
+    /// Runs the command in another folder.
+    pub(crate) fn within(&self, folder: &Path, arguments: &[&str]) -> Answer {
         let output = Command::new(env!("CARGO_BIN_EXE_incubate"))
             .args(arguments)
-            .current_dir(self.path())
+            .current_dir(folder)
             .env("XDG_CACHE_HOME", self.file("cache"))
             .env("DOCKER_CONFIG", self.file("docker"))
             .env("NO_COLOR", "1")

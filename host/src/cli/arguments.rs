@@ -278,9 +278,13 @@ pub(super) enum PluginCommand {
     },
     /// Measure what a plugin costs: for each call, to load it, and as a share of a training step.
     Bench {
-        /// A component, or the name of a built-in plugin.
-        #[arg(value_name = "FILE")]
+        /// A component, the name of a built-in plugin, an https address, or a place in a registry.
+        #[arg(value_name = "REF")]
         plugin: String,
+        #[command(flatten)]
+        lock: LockOptions,
+        #[command(flatten)]
+        access: AccessOptions,
         /// Set a parameter of the plugin; may be repeated.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         assignments: Vec<String>,
@@ -325,9 +329,13 @@ pub(super) enum PluginCommand {
 /// Options of `plugin check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
-    /// A component, or the name of a built-in plugin.
-    #[arg(value_name = "FILE")]
+    /// A component, the name of a built-in plugin, an https address, or a place in a registry.
+    #[arg(value_name = "REF")]
     pub(super) plugin: String,
+    #[command(flatten)]
+    pub(super) lock: LockOptions,
+    #[command(flatten)]
+    pub(super) access: AccessOptions,
     /// What to check a component of several kinds as: partition-scheme, lr-schedule, loss-hook.
     #[arg(long, value_name = "KIND")]
     pub(super) kind: Option<String>,

@@ -8,14 +8,20 @@ use super::number::{bytes, small_percent, thousands};
 use super::run::compiled_folder;
 use super::{print, print_json, table};
 use crate::experiment::{self, ExperimentError, Layers};
-use crate::plugin::SettingValue;
+use crate::plugin::{Origin, SettingValue};
 use crate::training::{Bench, BenchCall, bench as measure};
 
 /// Measures a plugin and shows the figures.
-pub(super) fn bench(reference: &str, assignments: &[String], as_json: bool) -> Result<()> {
+pub(super) fn bench(
+    reference: &str,
+    elsewhere: Option<&(Origin, Vec<u8>)>,
+    assignments: &[String],
+    as_json: bool,
+) -> Result<()> {
     let given = parameters(assignments)?;
     let digits = experiment::load(Some("digits"), &[])?;
-    let bench = measure(digits, compiled_folder().as_deref(), reference, &given)?;
+    let cache = compiled_folder();
+    let bench = measure(digits, cache.as_deref(), reference, elsewhere, &given)?;
     if as_json {
         return print_json(&bench);
     }
@@ -122,8 +128,9 @@ fn row(call: &BenchCall) -> Vec<String> {
 
 /// A share that is worth two digits even when it is small: `0.032 %`.
 fn precise_percent(share: f64) -> String {
-    if share < 0.001 {
-        format!("{:.2e} %", share * 100.0)
+    if share > 0.0 && share < 0.001 {
+        let digits = (1.0 - (share * 100.0).log10().floor()).min(9.0);
+        format!("{:.*} %", digits as usize, share * 100.0)
     } else {
         small_percent(share)
     }

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::arguments::CheckOptions;
 use super::run::plugin_host;
-use super::{print, print_json};
+use super::{print, print_json, sources};
 use crate::conformance::{Check, Circumstances, Finding, Outcome, Report, examine};
 use crate::plugin::{Grant, Grants, Kind, Limits, SettingValue};
 
@@ -75,7 +75,13 @@ pub(super) fn check(options: &CheckOptions) -> Result<()> {
         limits: limits(&options.limits)?,
         accepted: options.accepted.clone(),
     };
-    let report = examine(&plugin_host()?, &options.plugin, &circumstances)?;
+    let mut host = plugin_host()?;
+    if let Some((origin, bytes)) =
+        sources::fetched(&options.plugin, &options.lock, &options.access)?
+    {
+        host.provide(&options.plugin, origin, bytes);
+    }
+    let report = examine(&host, &options.plugin, &circumstances)?;
     refuse_unknown_checks(&report, &options.accepted)?;
     if options.json {
         print_json(&as_json(&report)?)?;

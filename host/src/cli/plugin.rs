@@ -47,9 +47,14 @@ pub(super) fn plugin(command: &PluginCommand) -> Result<()> {
         } => inspect(&sources::look(plugin, lock, access)?, *json),
         PluginCommand::Bench {
             plugin,
+            lock,
+            access,
             assignments,
             json,
-        } => bench::bench(plugin, assignments, *json),
+        } => {
+            let elsewhere = sources::fetched(plugin, lock, access)?;
+            bench::bench(plugin, elsewhere.as_ref(), assignments, *json)
+        }
         PluginCommand::Replay {
             recording,
             call,

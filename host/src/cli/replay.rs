@@ -1,13 +1,14 @@
 //! `incubate plugin replay`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
 
 use super::number::thousands;
-use super::print_json;
 use super::run::plugin_host;
+use super::{print_json, sources};
 use crate::plugin::{
     Divergence, HostCall, Outcome, PluginHost, RecordedState, Recording, Recordings, ReplayError,
     Replayed, plain,
@@ -28,11 +29,16 @@ pub(super) fn replay(
     other: Option<&str>,
     as_json: bool,
 ) -> Result<()> {
-    let host = plugin_host()?;
+    let mut host = plugin_host()?;
     let recordings = Recordings::open(file)?;
     let (mut calls, mut diverged) = (0, 0);
+    let mut supplied = BTreeSet::new();
     let mut one = |number: usize, recording: &Recording| {
         calls += 1;
+        let plugin = &recording.plugin;
+        if other.is_none() && supplied.insert(plugin.sha256.clone()) {
+            sources::supply_kept(&mut host, &plugin.origin, &plugin.sha256)?;
+        }
         let is_same = show(&host, number, recording, other, calls == 1, as_json)?;
         diverged += usize::from(!is_same);
         anyhow::Ok(())

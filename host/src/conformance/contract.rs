@@ -114,14 +114,10 @@ impl Interface {
 }
 
 impl Component {
-    /// Reads the component that `reference` names. What cannot be read is left to the loader, which
-    /// says what is wrong with it.
-    pub(super) fn read(reference: &str) -> Self {
-        let built_in = PluginHost::built_in().find(|plugin| plugin.name == reference);
-        let bytes = match built_in {
-            Some(plugin) => plugin.bytes.to_vec(),
-            None => std::fs::read(reference).unwrap_or_default(),
-        };
+    /// Reads the component that `reference` names to the sandbox. What cannot be read is left to
+    /// the loader, which says what is wrong with it.
+    pub(super) fn read(host: &PluginHost, reference: &str) -> Self {
+        let bytes = host.bytes(reference).unwrap_or_default();
         let interfaces = interfaces(&bytes);
         Self { bytes, interfaces }
     }

@@ -41,7 +41,8 @@ pub struct Circumstances {
     pub accepted: Vec<String>,
 }
 
-/// Examines the plugin `reference`, a built-in name or the path of a file.
+/// Examines the plugin `reference`, a built-in name, the path of a file, or what was provided to
+/// the sandbox under it.
 ///
 /// # Errors
 ///
@@ -52,7 +53,7 @@ pub fn examine(
     reference: &str,
     circumstances: &Circumstances,
 ) -> Result<Report, PluginError> {
-    let component = Component::read(reference);
+    let component = Component::read(host, reference);
     let kind = circumstances
         .kind
         .or_else(|| component.kind())

@@ -48,7 +48,13 @@ pub enum ExperimentError {
         /// The nearest key, in words.
         suggestion: String,
     },
-    /// A value of the wrong type, or a missing key.
+    /// A key that every experiment must have.
+    #[error("`{key}` is missing (write it into the experiment, or give `--set {key}=VALUE`)")]
+    Missing {
+        /// The dotted key.
+        key: String,
+    },
+    /// A value of the wrong type.
     #[error("{reason} (from {source_name})")]
     Value {
         /// The parser's reason with the key.

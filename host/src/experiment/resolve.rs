@@ -405,6 +405,12 @@ fn explain(section: &str, error: &toml::de::Error, layers: &Layers) -> Experimen
         .find(|key| layers.knows(key) || !layers.keys_under(key).is_empty())
         .cloned()
         .unwrap_or(within);
+    let missing = message.strip_prefix("missing field `");
+    if let Some(field) = missing.and_then(|rest| rest.strip_suffix('`')) {
+        return ExperimentError::Missing {
+            key: format!("{place}.{field}"),
+        };
+    }
     keys.extend(layers.keys_under(&place));
     ExperimentError::Value {
         reason: format!("`{place}`: {message}"),

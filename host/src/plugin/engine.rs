@@ -137,6 +137,11 @@ impl PluginHost {
             .insert(reference.to_owned(), Provided { origin, bytes });
     }
 
+    /// Whether bytes were provided under `reference`.
+    pub(super) fn is_provided(&self, reference: &str) -> bool {
+        self.provided.contains_key(reference)
+    }
+
     /// Loads the plugin `reference`, a built-in name, the path of a file or folder, or what was
     /// provided under it, for use as `kind`.
     ///
@@ -152,6 +157,16 @@ impl PluginHost {
         limits: &Limits,
     ) -> Result<Plugin, PluginError> {
         self.load_any(reference, Some(kind), grants, limits)
+    }
+
+    /// The bytes that `reference` stands for, as [`Self::load`] would read them.
+    ///
+    /// # Errors
+    ///
+    /// There is no such plugin.
+    pub fn bytes(&self, reference: &str) -> Result<Vec<u8>, PluginError> {
+        let mut identity = PluginIdentity::asked_for(reference);
+        library::bytes(reference, &self.provided, &mut identity)
     }
 
     /// Looks at a plugin of any kind.

@@ -132,7 +132,8 @@ struct Workload<'a> {
 }
 
 /// Measures the plugin `reference` with these parameters, on the pictures and the network of
-/// `resolved`. Compiled code is looked for in `cache`.
+/// `resolved`. Compiled code is looked for in `cache`. The bytes of a plugin that is not on this
+/// machine are given as `elsewhere`, with their origin.
 ///
 /// # Errors
 /// When the plugin is refused or fails, or when the pictures cannot be read.
@@ -140,14 +141,22 @@ pub fn bench(
     resolved: Resolved,
     cache: Option<&Path>,
     reference: &str,
+    elsewhere: Option<&(Origin, Vec<u8>)>,
     given: &BTreeMap<String, SettingValue>,
 ) -> Result<Bench, BenchError> {
-    let kind = PluginHost::new(cache)?.inspect(reference)?;
+    let sandbox = |cache: Option<&Path>| -> Result<PluginHost, SandboxError> {
+        let mut host = PluginHost::new(cache)?;
+        if let Some((origin, bytes)) = elsewhere {
+            host.provide(reference, origin.clone(), bytes.clone());
+        }
+        Ok(host)
+    };
+    let kind = sandbox(cache)?.inspect(reference)?;
     let (kind, bytes) = (kind.kind, kind.bytes);
-    let (plugin, load_cold_ms) = load(None, reference, kind)?;
+    let (plugin, load_cold_ms) = load(&sandbox(None)?, reference, kind)?;
     let load_cached_ms = match cache {
         // The inspection has left the code there.
-        Some(_) => Some(load(cache, reference, kind)?.1),
+        Some(_) => Some(load(&sandbox(cache)?, reference, kind)?.1),
         None => None,
     };
     let settings = plugin.settings(given)?;
@@ -184,9 +193,8 @@ pub fn bench(
     Ok(bench)
 }
 
-/// Loads a plugin in a sandbox of its own, with every grant, and tells the milliseconds.
-fn load(cache: Option<&Path>, reference: &str, kind: Kind) -> Result<(Plugin, f64), BenchError> {
-    let host = PluginHost::new(cache)?;
+/// Loads a plugin with every grant, and tells the milliseconds.
+fn load(host: &PluginHost, reference: &str, kind: Kind) -> Result<(Plugin, f64), BenchError> {
     let every = Grants::of(&Grant::ALL);
     let begun = Instant::now();
     let plugin = host.load(reference, kind, &every, &Limits::default())?;
