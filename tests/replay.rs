@@ -397,6 +397,12 @@ fn recordings_from_strangers_do_no_harm() {
     );
     refused(
         "/plugin/origin",
+        json!({"registry": "localhost:1/team/name"}),
+        2,
+        &["localhost:1/team/name", "--plugin"],
+    );
+    refused(
+        "/plugin/origin",
         json!({"built-in": "no-such"}),
         10,
         &["no-such"],

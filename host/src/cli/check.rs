@@ -11,7 +11,7 @@ use super::arguments::CheckOptions;
 use super::run::plugin_host;
 use super::{print, print_json};
 use crate::conformance::{Check, Circumstances, Finding, Outcome, Report, examine};
-use crate::plugin::{Grants, Kind, Limits, SettingValue};
+use crate::plugin::{Grant, Grants, Kind, Limits, SettingValue};
 
 /// Why a check does not end with success.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,16 @@ pub(super) enum CheckError {
         /// All checks.
         known: String,
     },
+    /// A grant that does not exist.
+    #[error("there is no grant `{given}`{} (grants: {known})", did_you_mean(.nearest.as_deref()))]
+    Grant {
+        /// The grant as it was given.
+        given: String,
+        /// The most similar grant.
+        nearest: Option<String>,
+        /// All grants.
+        known: String,
+    },
     /// A limit that does not exist or has no such value.
     #[error("the limits cannot be used: {reason} (give `--limit KEY=WHOLE_NUMBER`)")]
     Limit {
@@ -61,7 +71,7 @@ pub(super) fn check(options: &CheckOptions) -> Result<()> {
     let circumstances = Circumstances {
         kind: options.kind.as_deref().map(kind).transpose()?,
         settings: settings(&options.assignments)?,
-        grants: Grants::from_names(&options.plugin, &options.grants)?,
+        grants: grants(&options.grants)?,
         limits: limits(&options.limits)?,
         accepted: options.accepted.clone(),
     };
@@ -100,6 +110,21 @@ fn refuse_unknown_checks(report: &Report, accepted: &[String]) -> Result<(), Che
 
 fn did_you_mean(name: Option<&str>) -> String {
     name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+/// The grants with these names; a check needs no reasons.
+fn grants(names: &[String]) -> Result<Grants, CheckError> {
+    let known = || Grant::ALL.into_iter().map(Grant::name);
+    let grant = |name: &String| {
+        let found = Grant::ALL.into_iter().find(|grant| grant.name() == name);
+        found.ok_or_else(|| CheckError::Grant {
+            given: name.clone(),
+            nearest: crate::spelling::nearest(name, known()),
+            known: known().collect::<Vec<_>>().join(", "),
+        })
+    };
+    let granted: Vec<Grant> = names.iter().map(grant).collect::<Result<_, _>>()?;
+    Ok(Grants::of(&granted))
 }
 
 fn kind(name: &str) -> Result<Kind, CheckError> {

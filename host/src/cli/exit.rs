@@ -91,6 +91,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             CheckError::Assignment { .. }
             | CheckError::Kind { .. }
             | CheckError::Law { .. }
+            | CheckError::Grant { .. }
             | CheckError::Limit { .. } => USAGE,
         });
     }

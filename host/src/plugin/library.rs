@@ -64,8 +64,12 @@ pub(super) fn bytes(
     match reference.parse() {
         Ok(Reference::File(path)) => {
             identity.origin = Some(Origin::File(path.clone()));
-            let found = file_of(&path)
-                .and_then(|file| Ok((super::file::read(&file).map_err(PluginErrorKind::Read)?, file)));
+            let found = file_of(&path).and_then(|file| {
+                Ok((
+                    super::file::read(&file).map_err(PluginErrorKind::Read)?,
+                    file,
+                ))
+            });
             match found {
                 Ok((bytes, file)) => {
                     identity.origin = Some(Origin::File(file));

@@ -50,6 +50,14 @@ const CEILING: Limits = Limits {
 /// Why a recorded call cannot be made again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// The plugin was fetched from somewhere, which a recording of somebody else must not do.
+    #[error(
+        "the plugin of the recording came from `{place}` (fetch it with `incubate plugin pull {place} -o FILE`, and give `--plugin FILE`)"
+    )]
+    Elsewhere {
+        /// The reference or address.
+        place: String,
+    },
     /// The file cannot be read.
     #[error("cannot read the recording `{}`: {source}", path.display())]
     Read {
@@ -363,6 +371,11 @@ impl Recording {
         let path = match &self.plugin.origin {
             Origin::BuiltIn(name) => return Ok(name.clone()),
             Origin::File(path) => path,
+            Origin::Registry(place) | Origin::Url(place) => {
+                return Err(ReplayError::Elsewhere {
+                    place: place.clone(),
+                });
+            }
         };
         let refuse = |reason: &str| ReplayError::Component {
             path: path.clone(),

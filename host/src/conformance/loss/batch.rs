@@ -208,6 +208,7 @@ impl Batch {
             soft_targets: self.soft.as_deref().map(|soft| any(rows(soft))),
             network_features: numbered(&leaves.network),
             meta_features: numbered(&leaves.meta),
+            weights: Vec::new(),
         };
         (inputs, leaves)
     }
