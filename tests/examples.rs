@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use burn::tensor::{Device, Int, Tensor};
 use incubate::builder::{self, BuildError, Check, Event, Language};
@@ -15,7 +16,7 @@ use incubate::plugin::{
 use incubate::random::Seed;
 use incubate::tensor::AnyTensor;
 
-const CONTEXT: Context = Context {
+pub(crate) const CONTEXT: Context = Context {
     seed: Seed(7),
     phase: Phase::Meta,
 };
@@ -33,7 +34,7 @@ pub(crate) fn example(language: Language, kind: Kind) -> PathBuf {
 }
 
 /// A copy of the files of a folder, so that a build leaves the source alone.
-fn copied(folder: &Path) -> tempfile::TempDir {
+pub(crate) fn copied(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -57,9 +58,18 @@ pub(crate) fn built(folder: &Path) -> PathBuf {
     }
 }
 
+/// One sandbox for all examples. Interpreters take seconds to compile, so their code is kept for the
+/// second time that a component is loaded.
+pub(crate) fn host() -> &'static PluginHost {
+    static HOST: LazyLock<PluginHost> = LazyLock::new(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples-cache");
+        PluginHost::new(Some(&cache)).unwrap()
+    });
+    &HOST
+}
+
 pub(crate) fn load(component: &Path, kind: Kind) -> Plugin {
-    PluginHost::new(None)
-        .unwrap()
+    host()
         .load(
             component.to_str().unwrap(),
             kind,
@@ -71,10 +81,7 @@ pub(crate) fn load(component: &Path, kind: Kind) -> Plugin {
 
 /// Asserts that a component asks for nothing but the contract, and describes itself.
 pub(crate) fn asks_only_for_the_contract(component: &Path, name: &str) {
-    let inspection = PluginHost::new(None)
-        .unwrap()
-        .inspect(component.to_str().unwrap())
-        .unwrap();
+    let inspection = host().inspect(component.to_str().unwrap()).unwrap();
     assert_eq!(inspection.description.name, name);
     for import in &inspection.imports {
         assert!(import.starts_with("incubate:plugin/"), "{import}");
@@ -82,7 +89,10 @@ pub(crate) fn asks_only_for_the_contract(component: &Path, name: &str) {
     assert!(inspection.grants.is_empty(), "{:?}", inspection.grants);
 }
 
-fn settings(plugin: &Plugin, values: &[(&str, SettingValue)]) -> incubate::plugin::Settings {
+pub(crate) fn settings(
+    plugin: &Plugin,
+    values: &[(&str, SettingValue)],
+) -> incubate::plugin::Settings {
     let values = values
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
@@ -103,7 +113,7 @@ fn focal(logits: &[Vec<f64>], targets: &[Vec<f64>], gamma: f64) -> f64 {
     logits.iter().zip(targets).map(row).sum::<f64>() / logits.len() as f64
 }
 
-fn tensor(rows: &[Vec<f64>], device: &Device) -> Tensor<2> {
+pub(crate) fn tensor(rows: &[Vec<f64>], device: &Device) -> Tensor<2> {
     let numbers: Vec<f32> = rows.iter().flatten().map(|&value| value as f32).collect();
     Tensor::<1>::from_floats(numbers.as_slice(), device).reshape([rows.len(), rows[0].len()])
 }
@@ -233,7 +243,7 @@ pub(crate) fn is_focal_loss(component: &Path) {
     assert!(plugin.settings(&negative).is_err());
 }
 
-fn moment(epoch: f64, epochs: u32, base_rate: f64, index: u32) -> Moment<'static> {
+pub(crate) fn moment(epoch: f64, epochs: u32, base_rate: f64, index: u32) -> Moment<'static> {
     Moment {
         update: 0,
         updates: 1000,
@@ -298,7 +308,7 @@ pub(crate) fn is_polynomial(component: &Path) {
     assert_eq!(default, 0.25);
 }
 
-fn divided(
+pub(crate) fn divided(
     plugin: &Plugin,
     meta: i64,
     blocks: usize,

@@ -25,5 +25,6 @@ mod plugin;
 mod registry;
 mod replay;
 mod run;
+mod scripting;
 mod tidy;
 mod units;

@@ -138,6 +138,10 @@ pub fn check(folder: &Path, report: &mut dyn FnMut(Event)) -> Result<Check, Buil
 }
 
 fn check_project(project: &Project, report: &mut dyn FnMut(Event)) -> Result<Check, BuildError> {
+    let language = project.manifest.language;
+    if !language.is_reproducible() {
+        return Err(BuildError::NotReproducible { language });
+    }
     let path = project.component_path();
     let present = fs::read(&path).map_err(BuildError::file("reading", &path))?;
     let (component, bytes) = project_component(project, report)?;

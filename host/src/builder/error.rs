@@ -34,6 +34,21 @@ pub enum BuildError {
         /// The end of what it wrote.
         output: String,
     },
+    /// A plugin uses an interface that its `plugin.toml` does not ask for.
+    #[error(
+        "the plugin imports `{name}`, and {path} does not (write `{line}` to it):\n{output}",
+        path = path.display()
+    )]
+    NotAskedFor {
+        /// The plugin's `plugin.toml`.
+        path: PathBuf,
+        /// The interface.
+        name: String,
+        /// The line to write.
+        line: String,
+        /// The end of what the tool wrote.
+        output: String,
+    },
     /// No compiler for WebAssembly was found.
     #[error(
         "no compiler for wasm32-unknown-unknown was found (install one with \
@@ -122,6 +137,15 @@ pub enum BuildError {
         package: String,
         /// What is wrong and what to do.
         detail: String,
+    },
+    /// A component whose source gives other bytes at every build.
+    #[error(
+        "a plugin in {language} cannot be compared with its source: the tools of {language} give \
+         other bytes at every build (trust the digest of a component instead)"
+    )]
+    NotReproducible {
+        /// The language.
+        language: Language,
     },
     /// A component that is not what its source gives here.
     #[error(

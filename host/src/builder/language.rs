@@ -76,6 +76,17 @@ impl Language {
         }
     }
 
+    /// Whether the tools make a component import every interface of its world, used or not.
+    pub(super) const fn imports_whole_worlds(self) -> bool {
+        matches!(self, Self::JavaScript | Self::Python)
+    }
+
+    /// Whether the same source gives the same bytes again; the tools of interpreters put what was
+    /// random while they ran into the component.
+    pub(super) const fn is_reproducible(self) -> bool {
+        !matches!(self, Self::JavaScript | Self::Python)
+    }
+
     /// The language with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL

@@ -11,6 +11,7 @@ mod component;
 mod contract;
 mod error;
 mod guests;
+mod installation;
 mod javascript;
 mod language;
 mod manifest;
@@ -23,6 +24,7 @@ mod rust_sdk;
 mod template;
 mod toolchain;
 mod watch;
+mod world;
 mod zig;
 
 pub use build::{Check, Event, build, check};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::cargo;
+use super::language::{Lack, Tool};
 
 /// The first program of the PATH with this name.
 pub(super) fn on_path(name: &str) -> Option<PathBuf> {
@@ -57,6 +58,37 @@ pub(super) fn version(program: &Path, arguments: &[&str]) -> Option<String> {
     Some(first_number(&answer).unwrap_or_default().to_owned())
 }
 
+/// A program of the PATH whose version is `least` or newer; else what is missing, with the ways to
+/// install it.
+pub(super) fn at_least(name: &str, least: &str, install: &[&str]) -> Result<Tool, Lack> {
+    let lack = |missing: String| Lack {
+        missing,
+        install: install.iter().map(|&way| way.to_owned()).collect(),
+    };
+    let path = on_path(name).ok_or_else(|| lack(format!("no {name} on the PATH")))?;
+    let version = version(&path, &["--version"])
+        .ok_or_else(|| lack(format!("{} does not run", path.display())))?;
+    if numbers(&version) < numbers(least) {
+        return Err(lack(format!(
+            "{} is {name} {version}, and {least} is the oldest that will do",
+            path.display()
+        )));
+    }
+    Ok(Tool {
+        name: name.to_owned(),
+        version,
+        path: Some(path),
+    })
+}
+
+/// 3, 11 and 2 of `3.11.2`; a part that is no number ends the list.
+fn numbers(version: &str) -> Vec<u64> {
+    version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
+}
+
 fn first_number(answer: &str) -> Option<&str> {
     answer
         .split_whitespace()
@@ -104,5 +136,18 @@ mod tests {
         }
         assert_eq!(first_number("none"), None);
         assert_eq!(version(Path::new("/no/program"), &["--version"]), None);
+    }
+    #[test]
+    fn a_program_that_is_too_old_or_missing_is_a_lack() {
+        let tool = at_least("cargo", "1.2", &[]).unwrap();
+        assert_eq!(tool.name, "cargo");
+        let error = at_least("cargo", "9999.1", &["rustup update"]).unwrap_err();
+        for phrase in [" is cargo 1.", "9999.1 is the oldest", "`rustup update`"] {
+            assert!(error.to_string().contains(phrase), "{error}");
+        }
+        let error = at_least("no-such-program", "1", &[]).unwrap_err();
+        assert_eq!(error.to_string(), "no no-such-program on the PATH");
+        assert!(numbers("3.9.1") < numbers("3.10"));
+        assert!(numbers("3.10.0rc1") >= numbers("3.10"));
     }
 }

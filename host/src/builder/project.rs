@@ -18,7 +18,7 @@ use crate::spelling::nearest;
 pub(super) const MANIFEST: &str = "plugin.toml";
 
 /// The keys of `plugin.toml`.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "name",
     "version",
     "kind",
@@ -27,6 +27,7 @@ const KEYS: [&str; 8] = [
     "license",
     "authors",
     "source",
+    "imports",
 ];
 
 /// What `plugin.toml` says.
@@ -48,6 +49,9 @@ pub struct PluginManifest {
     pub authors: Vec<String>,
     /// URL of the source, if it is published.
     pub source: Option<String>,
+    /// Interfaces of the contract to import besides those that every plugin of the kind may, such
+    /// as `random`; for languages whose tools import a whole world.
+    pub imports: Vec<String>,
 }
 
 /// A plugin's folder with what its `plugin.toml` says.
@@ -142,11 +146,31 @@ impl PluginManifest {
             language: parse_language(&required(&table, "language")?)?,
             description: required(&table, "description")?,
             license: required(&table, "license")?,
-            authors: authors(&table)?,
+            authors: texts(&table, "authors", "Ada Lovelace")?,
             source: text_of(&table, "source")?,
+            imports: texts(&table, "imports", "random")?,
         };
+        if table.contains_key("imports") && !manifest.language.imports_whole_worlds() {
+            return Err(format!(
+                "`imports` is for JavaScript and Python; a plugin in {} imports what it uses (remove \
+                 `imports`)",
+                manifest.language
+            ));
+        }
         manifest.metadata().check()?;
         Ok(manifest)
+    }
+
+    /// What a plugin says of itself, by name, each value as a text in double quotes that JavaScript
+    /// and Python read alike.
+    pub(super) fn description_fields(&self) -> [(&'static str, String); 3] {
+        let version = self.version.to_string();
+        [
+            ("name", self.name.as_str()),
+            ("version", &version),
+            ("summary", &self.description),
+        ]
+        .map(|(name, text)| (name, serde_json::json!(text).to_string()))
     }
 
     /// What goes into the component.
@@ -220,11 +244,11 @@ fn required(table: &Table, key: &str) -> Result<String, String> {
     text_of(table, key)?.ok_or_else(|| format!("`{key}` is missing (add a line `{key} = \"…\"`)"))
 }
 
-fn authors(table: &Table) -> Result<Vec<String>, String> {
+fn texts(table: &Table, key: &str, example: &str) -> Result<Vec<String>, String> {
     let wrong = |given: &Value| {
-        format!("`authors` has {given} (give a list of texts, such as [\"Ada Lovelace\"])")
+        format!("`{key}` has {given} (give a list of texts, such as [\"{example}\"])")
     };
-    match table.get("authors") {
+    match table.get(key) {
         None => Ok(Vec::new()),
         Some(Value::Array(values)) => values
             .iter()
@@ -297,6 +321,11 @@ mod tests {
                 "[\"Ada Lovelace\"]",
                 "\"Ada\"",
                 &["`authors`", "list of texts"],
+            ),
+            (
+                "license",
+                "imports = [\"random\"]\nlicense",
+                &["a plugin in C imports what it uses"],
             ),
             ("MIT OR Apache-2.0", "Apache 2", &["`license`", "SPDX"]),
             (

@@ -41,6 +41,12 @@ const TEMPLATES: &[Template] = &[
     template!(C, LossHook, "c/loss-hook", "plugin.toml" "README.md" "focal.c"),
     template!(C, LrSchedule, "c/lr-schedule", "plugin.toml" "README.md" "poly.c"),
     template!(C, PartitionScheme, "c/partition-scheme", "plugin.toml" "README.md" "front-light.c"),
+    template!(JavaScript, LossHook, "javascript/loss-hook", "plugin.toml" "README.md" "package.json" "package-lock.json" "plugin.js"),
+    template!(JavaScript, LrSchedule, "javascript/lr-schedule", "plugin.toml" "README.md" "package.json" "package-lock.json" "plugin.js"),
+    template!(JavaScript, PartitionScheme, "javascript/partition-scheme", "plugin.toml" "README.md" "package.json" "package-lock.json" "plugin.js"),
+    template!(Python, LossHook, "python/loss-hook", "plugin.toml" "README.md" "requirements.txt" "plugin.py"),
+    template!(Python, LrSchedule, "python/lr-schedule", "plugin.toml" "README.md" "requirements.txt" "plugin.py"),
+    template!(Python, PartitionScheme, "python/partition-scheme", "plugin.toml" "README.md" "requirements.txt" "plugin.py"),
     template!(Zig, LossHook, "zig/loss-hook", "plugin.toml" "README.md" "focal.zig"),
     template!(Zig, LrSchedule, "zig/lr-schedule", "plugin.toml" "README.md" "poly.zig"),
     template!(Zig, PartitionScheme, "zig/partition-scheme", "plugin.toml" "README.md" "front-light.zig"),
@@ -174,7 +180,13 @@ impl Template {
                 (path, text)
             })
             .collect();
-        files.push((".gitignore".into(), "/target/\n/dist/\n".to_owned()));
+        let installed = match self.language {
+            Language::JavaScript => "/node_modules/\n",
+            Language::Python => "/.venv/\n__pycache__/\n",
+            Language::Rust | Language::C | Language::Zig => "",
+        };
+        let ignored = format!("/target/\n/dist/\n{installed}");
+        files.push((".gitignore".into(), ignored));
         files
     }
 
