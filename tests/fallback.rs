@@ -315,7 +315,7 @@ fn a_fallback_that_cannot_be_one_is_refused_before_training() {
             "loss.on_failure=ignore",
             2,
             &[
-                "`meta.loss.on_failure`",
+                "`loss.on_failure`",
                 "expected \"abort\" or { fallback = \"NAME\" }",
             ],
         ),
