@@ -128,9 +128,9 @@ fn components_export_one_kind_and_import_only_what_it_grants() {
 #[test]
 fn what_needs_a_grant_is_imported_only_by_the_plugins_that_test_it() {
     for (interface, expected) in [
-        ("readback", ["faulty-read-back"]),
-        ("random", ["imitation"]),
-        ("weights", ["weight-penalty"]),
+        ("readback", &["faulty-read-back"][..]),
+        ("random", &["hostile-schedule", "imitation", "lawless-loss"]),
+        ("weights", &["weight-penalty"]),
     ] {
         let importers: Vec<String> = manifest()
             .components

@@ -172,6 +172,7 @@ pub(crate) fn is_focal_loss(component: &Path) {
             soft_targets: mixed.then(|| AnyTensor::from_tensor(tensor(&soft, &device)).unwrap()),
             network_features: Vec::new(),
             meta_features: Vec::new(),
+            weights: Vec::new(),
         };
         let loss = hook
             .compute(&step, inputs)
@@ -217,6 +218,7 @@ pub(crate) fn is_focal_loss(component: &Path) {
         soft_targets: None,
         network_features: Vec::new(),
         meta_features: Vec::new(),
+        weights: Vec::new(),
     };
     let one = StepInfo {
         pictures: 1,

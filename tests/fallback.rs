@@ -89,7 +89,13 @@ fn a_loss_is_replaced_shown_and_recorded() {
     assert_eq!(told[0]["reason"], replacement["reason"]);
     assert_eq!(events(&run, "meta", "update").len(), 8);
     // Both plugins say what they cost: two calls, and the other seven of eight.
-    let calls: Vec<_> = events(&run, "meta", "plugin-cost")
+    let costs = events(&run, "meta", "plugin-cost");
+    let losses: Vec<_> = costs
+        .iter()
+        .filter(|event| event["role"] == "loss")
+        .collect();
+    // The last report of the unit has one line for each of the two.
+    let calls: Vec<_> = losses[losses.len() - 2..]
         .iter()
         .map(|event| (event["plugin"].clone(), event["calls"].clone()))
         .collect();
@@ -309,7 +315,7 @@ fn a_fallback_that_cannot_be_one_is_refused_before_training() {
             "loss.on_failure=ignore",
             2,
             &[
-                "`meta.loss.on_failure`",
+                "`loss.on_failure`",
                 "expected \"abort\" or { fallback = \"NAME\" }",
             ],
         ),
@@ -318,7 +324,7 @@ fn a_fallback_that_cannot_be_one_is_refused_before_training() {
             2,
             &["unknown key `loss.on_failure.falback`", "fallback"],
         ),
-        ("loss.on_failure.fallback=3", 2, &["meta.loss.on_failure"]),
+        ("loss.on_failure.fallback=3", 2, &["`loss.on_failure`"]),
     ];
     for (assignment, status, phrases) in cases {
         tiny(&run, &[assignment]).failed(status, phrases);

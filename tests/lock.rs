@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use minisign::KeyPair;
+use tempfile::TempDir;
 
 use crate::command::TINY;
 use crate::registry::component::{described, versioned};
@@ -265,19 +266,56 @@ fn an_update_shows_what_differs_and_asks_before_more_is_allowed() {
     );
 }
 
+/// A pair of keys that the program `minisign` made.
+struct Keys {
+    folder: TempDir,
+    public: String,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key.pub");
+        minisign(&[
+            "-G",
+            "-W",
+            "-p",
+            text(&file),
+            "-s",
+            text(&folder.path().join("key")),
+        ]);
+        let public = fs::read_to_string(file).unwrap();
+        Self {
+            public: public.lines().last().unwrap().to_owned(),
+            folder,
+        }
+    }
+}
+
+fn minisign(arguments: &[&str]) {
+    let output = Command::new("minisign")
+        .args(arguments)
+        .output()
+        .expect("the program minisign (apt-get install minisign)");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// Signs a file and answers the file of the signature.
-fn sign(file: &Path, keys: &KeyPair) -> PathBuf {
-    let bytes = fs::read(file).unwrap();
-    let signature = minisign::sign(None, &keys.sk, bytes.as_slice(), None, None).unwrap();
+fn sign(file: &Path, keys: &Keys) -> PathBuf {
     let path = PathBuf::from(format!("{}.minisig", file.display()));
-    fs::write(&path, signature.into_string()).unwrap();
+    let key = keys.folder.path().join("key");
+    minisign(&["-S", "-s", text(&key), "-m", text(file), "-x", text(&path)]);
     path
 }
 
 #[test]
 fn where_keys_are_trusted_plugins_must_be_signed() {
-    let keys = KeyPair::generate_unencrypted_keypair().unwrap();
-    let others = KeyPair::generate_unencrypted_keypair().unwrap();
+    let keys = Keys::new();
+    let others = Keys::new();
     let here = Workplace::new();
     let registry = Registry::open();
     let place = format!("{}/team/step", registry.host());
@@ -286,11 +324,11 @@ fn where_keys_are_trusted_plugins_must_be_signed() {
     here.plugin(&["push", text(&file), &place]).succeeded();
     here.plugin(&["trust", "nonsense"])
         .failed(2, &["nonsense", "public key"]);
-    here.plugin(&["trust", &keys.pk.to_base64(), "--for", &team])
+    here.plugin(&["trust", &keys.public, "--for", &team])
         .succeeded();
     let reference = format!("{place}@^1.2");
     here.plugin(&["add", &reference])
-        .failed(10, &["not signed", &keys.pk.to_base64(), "--signature"]);
+        .failed(10, &["not signed", &keys.public, "--signature"]);
     let setting = format!("schedule.plugin={reference}");
     here.incubate(&plan(&setting, &[]))
         .failed(10, &["not signed"]);
@@ -352,10 +390,10 @@ fn where_keys_are_trusted_plugins_must_be_signed() {
 
 #[test]
 fn files_and_addresses_carry_their_signature_beside_them() {
-    let keys = KeyPair::generate_unencrypted_keypair().unwrap();
+    let keys = Keys::new();
     let here = Workplace::new();
     let file = here.write("mine.wasm", fs::read(frozen("step")).unwrap());
-    here.plugin(&["trust", &keys.pk.to_base64()]).succeeded();
+    here.plugin(&["trust", &keys.public]).succeeded();
     let setting = "schedule.plugin=./mine.wasm";
     here.incubate(&plan(setting, &[]))
         .failed(10, &["./mine.wasm", "not signed", "FILE.minisig"]);

@@ -397,6 +397,12 @@ fn recordings_from_strangers_do_no_harm() {
     );
     refused(
         "/plugin/origin",
+        json!({"registry": "localhost:1/team/name"}),
+        2,
+        &["localhost:1/team/name", "--plugin"],
+    );
+    refused(
+        "/plugin/origin",
         json!({"built-in": "no-such"}),
         10,
         &["no-such"],
@@ -558,4 +564,34 @@ fn a_plugin_that_was_replaced_leaves_its_failure_too() {
         events.iter().filter(of).count()
     };
     assert_eq!((costs("faulty-loss"), costs("cross-entropy")), (2, 2));
+}
+
+#[test]
+fn what_a_plugin_remembered_is_part_of_its_calls() {
+    let folder = tempdir().unwrap();
+    let more = [
+        format!("schedule.plugin={}", faulty("lawless-schedule")),
+        "schedule.parameters.patience=1".to_owned(),
+        // Nothing is learned, so the schedule runs out of patience.
+        "meta.rate=1e-30".to_owned(),
+        "meta.epochs=4".to_owned(),
+    ];
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let file = recorded(&folder.path().join("run"), &more);
+    let all = replay(&file, &["--json"]).succeeded().json_lines();
+    assert!(all.iter().all(|line| line["same"] == true));
+    assert!(
+        all.iter()
+            .all(|line| line["in_run"] == line["recorded"]["outcome"])
+    );
+    // Only the state tells the last rate from the first: without it, the call does something else.
+    let is_rate = |call: &&Value| call["call"]["hook"] == "rate";
+    let calls = calls(&file);
+    let (first, last) = (calls.iter().find(is_rate), calls.iter().rfind(is_rate));
+    let (first, mut last) = (first.unwrap(), last.unwrap().clone());
+    assert_ne!(first["in_run"], last["in_run"]);
+    assert_ne!(first["state"], last["state"]);
+    last["state"] = first["state"].clone();
+    let changed = write(folder.path(), "changed.jsonl", &[last]);
+    replay(&changed, &[]).failed(21, &["1 of 1 calls diverge"]);
 }

@@ -192,6 +192,7 @@ fn inputs(classes: usize, device: &Device) -> LossInputs {
         soft_targets: None,
         network_features: Vec::new(),
         meta_features: Vec::new(),
+        weights: Vec::new(),
     }
 }
 

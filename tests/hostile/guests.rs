@@ -249,6 +249,7 @@ fn inputs() -> (Tensor<2>, LossInputs) {
         soft_targets: None,
         network_features: Vec::new(),
         meta_features: Vec::new(),
+        weights: Vec::new(),
     };
     (logits, inputs)
 }

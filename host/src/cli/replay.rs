@@ -1,18 +1,18 @@
 //! `incubate plugin replay`.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
 
 use super::number::thousands;
-use super::run::plugin_host;
-use super::{print_json, sources};
+use super::print_json;
+use super::run::{cache_folder, plugin_host};
 use crate::plugin::{
-    Divergence, HostCall, Outcome, PluginHost, RecordedState, Recording, Recordings, ReplayError,
-    Replayed, plain,
+    Divergence, HostCall, Origin, Outcome, PluginHost, RecordedPlugin, RecordedState, Recording,
+    Recordings, ReplayError, Replayed, plain,
 };
+use crate::registry::Store;
 
 /// Characters of a line.
 const LINE: usize = 2_000;
@@ -32,13 +32,10 @@ pub(super) fn replay(
     let mut host = plugin_host()?;
     let recordings = Recordings::open(file)?;
     let (mut calls, mut diverged) = (0, 0);
-    let mut supplied = BTreeSet::new();
     let mut one = |number: usize, recording: &Recording| {
         calls += 1;
-        let plugin = &recording.plugin;
-        if other.is_none() && supplied.insert(plugin.sha256.clone()) {
-            sources::supply_kept(&mut host, &plugin.origin, &plugin.sha256)?;
-        }
+        let kept = other.map_or_else(|| provide_kept(&mut host, recording), |_| None);
+        let other = other.or(kept.as_deref());
         let is_same = show(&host, number, recording, other, calls == 1, as_json)?;
         diverged += usize::from(!is_same);
         anyhow::Ok(())
@@ -62,6 +59,22 @@ pub(super) fn replay(
         print(&format!("{calls} calls: all the same"))?;
     }
     Ok(())
+}
+
+/// Gives the sandbox a plugin that was fetched for the run, from the store of this user: under the
+/// name that is answered. Nothing is fetched because a recording says so.
+fn provide_kept(host: &mut PluginHost, recording: &Recording) -> Option<String> {
+    let RecordedPlugin { sha256, origin, .. } = &recording.plugin;
+    let (Origin::Registry(place) | Origin::Url(place)) = origin else {
+        return None;
+    };
+    // The digest becomes the name of a file.
+    if sha256.len() != 64 || !sha256.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bytes = Store::below(&cache_folder()?).get(sha256)?;
+    host.provide(place, origin.clone(), bytes);
+    Some(place.clone())
 }
 
 /// Makes one call again; whether it is the same.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::run::{cache_folder, plugin_host};
 use crate::experiment::Experiment;
-use crate::lock::{LOCK, LockError, Pin, Project, Usage};
+use crate::lock::{LOCK, Pin, Project, Usage};
 use crate::phase::Phase;
 use crate::plugin::{Inspection, Origin, PluginHost};
 use crate::registry::{Access, Reference};
@@ -146,20 +146,6 @@ pub(super) fn fetched(
     }
     let (inspection, bytes, _) = lock.project(access)?.look(&mut plugin_host()?, reference)?;
     Ok(Some((inspection.origin, bytes)))
-}
-
-/// Makes the sandbox know a recorded plugin that came from elsewhere, when it was fetched here once.
-pub(super) fn supply_kept(host: &mut PluginHost, origin: &Origin, sha256: &str) -> Result<()> {
-    let (Origin::Registry(place) | Origin::Url(place)) = origin else {
-        return Ok(());
-    };
-    let cache = cache_folder();
-    let project = Project::open(Path::new(LOCK), cache.as_deref(), Access::default())?;
-    match project.supply_recorded(host, place, sha256) {
-        // The replay says how to fetch it.
-        Err(LockError::NotKept { .. }) => Ok(()),
-        other => Ok(other?),
-    }
 }
 
 /// A pin in a line: reference, version, and digest.

@@ -137,11 +137,6 @@ impl PluginHost {
             .insert(reference.to_owned(), Provided { origin, bytes });
     }
 
-    /// Whether bytes were provided under `reference`.
-    pub(super) fn is_provided(&self, reference: &str) -> bool {
-        self.provided.contains_key(reference)
-    }
-
     /// Loads the plugin `reference`, a built-in name, the path of a file or folder, or what was
     /// provided under it, for use as `kind`.
     ///

@@ -324,7 +324,7 @@ impl Recording {
         self.check_limits()?;
         let reference = match other {
             Some(other) => other.to_owned(),
-            None => self.reference(host)?,
+            None => self.reference()?,
         };
         // Another build may need another grant, and there is nothing here that it could see.
         let grants = match other {
@@ -366,21 +366,12 @@ impl Recording {
         Ok(())
     }
 
-    /// The name or path of the recorded plugin; a path only when an ordinary file is there, and a
-    /// place elsewhere only when its bytes were provided to the sandbox.
-    fn reference(&self, host: &PluginHost) -> Result<String, ReplayError> {
+    /// The name or path of the recorded plugin; a path only when an ordinary file is there.
+    fn reference(&self) -> Result<String, ReplayError> {
         let path = match &self.plugin.origin {
             Origin::BuiltIn(name) => return Ok(name.clone()),
             Origin::File(path) => path,
-            Origin::Registry(place) | Origin::Url(place) if host.is_provided(place) => {
-                return Ok(place.clone());
-            }
-            Origin::Registry(place) => {
-                return Err(ReplayError::Elsewhere {
-                    place: format!("{place}@{}", self.plugin.version),
-                });
-            }
-            Origin::Url(place) => {
+            Origin::Registry(place) | Origin::Url(place) => {
                 return Err(ReplayError::Elsewhere {
                     place: place.clone(),
                 });
