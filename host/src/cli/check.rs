@@ -210,7 +210,7 @@ fn show(report: &Report, options: &CheckOptions) -> Result<()> {
     let kind = report.kind;
     match (&report.name, &report.version) {
         (Some(name), Some(version)) => {
-            print(&format!("{name} {version} ({kind}), {}", report.reference))?
+            print(&format!("{name} {version} ({kind}), {}", report.reference))?;
         }
         _ => print(&report.reference)?,
     }

@@ -77,7 +77,7 @@ pub enum TrainError {
     #[error("{source}; reproduce with: {}", replay_command(file))]
     Recorded {
         /// The failure.
-        source: Box<TrainError>,
+        source: Box<Self>,
         /// The recording of the call.
         file: PathBuf,
     },

@@ -18,7 +18,7 @@ pub struct Configured {
     /// How much it may use, with the reason for more than usual.
     pub limits: LimitsConfig,
     /// The built-in plugin that goes on in its place when it fails, if the experiment names one.
-    pub fallback: Option<Box<Configured>>,
+    pub fallback: Option<Box<Self>>,
 }
 
 /// The plugins of one phase.

@@ -29,11 +29,11 @@ const CHANGES: [Change; 11] = [
     ("nothing but no numbers", |values| values.fill(f32::NAN)),
     ("infinite first", |values| values[0] = f32::INFINITY),
     ("minus infinite first", |values| {
-        values[0] = f32::NEG_INFINITY
+        values[0] = f32::NEG_INFINITY;
     }),
     ("all infinite", |values| values.fill(f32::INFINITY)),
     ("all minus infinite", |values| {
-        values.fill(f32::NEG_INFINITY)
+        values.fill(f32::NEG_INFINITY);
     }),
     ("huge, up and down", |values| {
         for (index, value) in values.iter_mut().enumerate() {
@@ -42,7 +42,7 @@ const CHANGES: [Change; 11] = [
     }),
     ("the largest numbers", |values| values.fill(f32::MAX)),
     ("the smallest numbers", |values| {
-        values.fill(f32::from_bits(1))
+        values.fill(f32::from_bits(1));
     }),
     ("zeros", |values| values.fill(0.0)),
     ("minus zeros", |values| values.fill(-0.0)),
