@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_small_share_has_two_digits() {
-        let shown = [0.000_605, 0.000_032_4, 0.0, 0.0123].map(precise_percent);
-        assert_eq!(shown, ["0.060 %", "0.0032 %", "0.0 %", "1.2 %"]);
+        let shown = [0.000_614, 0.000_032_4, 0.0, 0.0123].map(precise_percent);
+        assert_eq!(shown, ["0.061 %", "0.0032 %", "0.0 %", "1.2 %"]);
     }
 }
