@@ -9,7 +9,7 @@ use std::sync::{LazyLock, OnceLock};
 use burn::tensor::{Device, Int, Tensor};
 use incubate::builder::{self, BuildError, Language};
 use incubate::plugin::{
-    Grants, Hook, Kind, Limits, LossHook, LossInputs, Message, Moment, Plugin, PluginError,
+    Grant, Grants, Hook, Kind, Limits, LossHook, LossInputs, Message, Moment, Plugin, PluginError,
     PluginErrorKind, Schedule, SettingValue, StepInfo, Stepping,
 };
 use incubate::tensor::AnyTensor;
@@ -79,7 +79,7 @@ fn everything(language: Language) -> Plugin {
         ask_for(folder.path(), "[\"random\"]");
         let (_folder, component) = build(folder);
         // Its random stream is a function of its name.
-        let grants = Grants::none();
+        let grants = Grants::of(&[Grant::Random]);
         examples::host()
             .load(
                 component.to_str().unwrap(),

@@ -79,7 +79,7 @@ pub(super) fn with_order(kind: Kind, order: &str) -> Vec<u8> {
 
 /// What came of loading a plugin and calling every hook, in one or more lines.
 pub(super) fn outcome(path: &str, kind: Kind, attack: Option<&str>, limits: &Limits) -> String {
-    let grants = Grants::of(&[Grant::ReadBack]);
+    let grants = Grants::of(&[Grant::ReadBack, Grant::Random]);
     let mut given = BTreeMap::new();
     if let Some(attack) = attack {
         given.insert("attack".to_owned(), SettingValue::Text(attack.to_owned()));
