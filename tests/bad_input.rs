@@ -26,6 +26,17 @@ fn an_experiment_that_is_not_toml_says_where() {
 }
 
 #[test]
+fn a_missing_key_is_named_with_how_to_give_it() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("short.toml");
+    fs::write(&file, "[data]\nset = \"digits\"\n[model]\nwidth = 16\n").unwrap();
+    incubate(&["plan", file.to_str().unwrap()]).failed(
+        2,
+        &["`model.patch_size` is missing", "--set model.patch_size="],
+    );
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest() {
     let set = |assignment: &str| incubate(&["plan", "--set", assignment]);
     set("training.bach=3").failed(2, &["`training.bach`", "--set", "did you mean `batch`?"]);

@@ -217,7 +217,7 @@ fn teams_that_meet_in_a_registry_assemble_what_one_machine_would() {
     );
 
     // A place without a tag, and a tag that nobody pushed.
-    pull(Path::new(&network), &at("d")).failed(2, &["meta, module.0, module.1", &network]);
+    pull(Path::new(&network), &at("d")).failed(40, &["meta, module.0, module.1", &network]);
     pull(Path::new(&tagged("module.2")), &at("d")).failed(40, &["no tag `module.2`"]);
 
     // Weights that somebody changed in the registry's storage.

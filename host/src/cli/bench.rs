@@ -135,3 +135,14 @@ fn precise_percent(share: f64) -> String {
         small_percent(share)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_share_has_two_digits() {
+        let shown = [0.000_614, 0.000_032_4, 0.0, 0.0123].map(precise_percent);
+        assert_eq!(shown, ["0.061 %", "0.0032 %", "0.0 %", "1.2 %"]);
+    }
+}

@@ -52,11 +52,15 @@ fn fetch(source: &str, options: &AccessOptions) -> Result<Parcel> {
             let (artefact, _) = client(options).pull(&repository, &at)?;
             Ok(unit_of(source, artefact)?)
         }
-        UnitPlace::Registry(repository, None) => Err(UnitPlaceError::NoTag {
-            place: source.to_owned(),
-            tags: client(options).tags(&repository)?.join(", "),
+        UnitPlace::Registry(repository, None) => {
+            let mut tags = client(options).tags(&repository)?;
+            tags.sort();
+            Err(UnitPlaceError::NoTag {
+                place: source.to_owned(),
+                tags: tags.join(", "),
+            }
+            .into())
         }
-        .into()),
     }
 }
 
