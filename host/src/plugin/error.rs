@@ -202,7 +202,7 @@ pub enum PluginErrorKind {
         allowed: String,
     },
     /// The plugin answered with an error.
-    #[error("{message}{}", hinted(.hint.as_deref()))]
+    #[error("{}{}", reason(.message), hinted(.hint.as_deref()))]
     Fault {
         /// The code of the contract, such as `invalid-input`.
         code: &'static str,
@@ -339,6 +339,14 @@ fn fitting(plugin: Option<&Version>, host: &Version) -> String {
             "it was built for {plugin}, so this program is older: use a newer version of it"
         ),
         _ => "build the plugin with the contract of this program".to_owned(),
+    }
+}
+
+fn reason(message: &str) -> &str {
+    if message.trim().is_empty() {
+        "the plugin refused the call and gave no reason"
+    } else {
+        message
     }
 }
 

@@ -539,11 +539,7 @@ fn fault_kind(fault: Fault, store: &mut Store<State>) -> PluginErrorKind {
             FaultCode::Unsupported => "unsupported",
             FaultCode::Internal => "internal",
         },
-        message: if fault.message.trim().is_empty() {
-            "the plugin refused the call and gave no reason".to_owned()
-        } else {
-            plain(&fault.message, text::MESSAGE)
-        },
+        message: plain(&fault.message, text::MESSAGE),
         hint: fault.hint.map(|hint| plain(&hint, text::MESSAGE)),
     }
 }
