@@ -229,6 +229,6 @@ fn teams_that_meet_in_a_registry_assemble_what_one_machine_would() {
     fs::write(&stored, &changed).unwrap();
     pull(Path::new(&tagged("meta")), &at("d")).succeeded();
     let refused = pull(Path::new(&tagged("module.1")), &at("d"));
-    refused.failed(40, &[&sha256(&weights), &sha256(&changed)]);
+    refused.failed(10, &[&sha256(&weights), &sha256(&changed)]);
     assert!(!at("d").join("units/module.1/result.json").exists());
 }

@@ -72,9 +72,9 @@ fn experiment(loss: &str) -> String {
     format!(
         "name = \"walk\"\n\
          [data]\nset = \"digits\"\ntrain_limit = 400\nvalidation_limit = 100\n\
-         [model]\npatch_size = 2\nwidth = 16\ndepth = 4\nheads = 2\n\
+         [model]\npatch_size = 2\nwidth = 32\ndepth = 4\nheads = 2\n\
          [partition]\nplugin = \"uniform\"\nmodules = 2\n\
-         [training]\nbatch = 50\nrate = 4e-3\n\
+         [training]\nbatch = 50\nrate = 1e-2\n\
          [loss]\nplugin = \"{loss}\"\n\
          [meta]\nepochs = 6\n[module]\nepochs = 2\n[fine-tune]\nepochs = 2\n\
          [baseline]\nepochs = 2\n"
