@@ -324,7 +324,11 @@ fn a_fallback_that_cannot_be_one_is_refused_before_training() {
             2,
             &["unknown key `loss.on_failure.falback`", "fallback"],
         ),
-        ("loss.on_failure.fallback=3", 2, &["`loss.on_failure.fallback`"]),
+        (
+            "loss.on_failure.fallback=3",
+            2,
+            &["`loss.on_failure.fallback`"],
+        ),
     ];
     for (assignment, status, phrases) in cases {
         tiny(&run, &[assignment]).failed(status, phrases);

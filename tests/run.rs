@@ -428,3 +428,15 @@ fn modules_begin_at_random_weights_and_are_assembled_in_their_order() {
         tensor(&run, "module.1", weight)
     );
 }
+
+#[test]
+fn a_run_goes_on_with_the_experiment_of_its_folder() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    // A reference that is relative to where the command was given, and not to the run.
+    let plugin = "loss.plugin=./plugins/dist/cross-entropy.wasm";
+    tiny_with(&run, &[plugin], &["--unit", "meta"]).succeeded();
+    let out = run.to_str().unwrap();
+    incubate(&["run", "--device", "cpu", "--out", out, "--unit", "module.0"]).succeeded();
+    assert!(result(&run, "module.0")["built_from"]["meta"].is_string());
+}

@@ -175,11 +175,14 @@ fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
         built_in: BUILT_IN.map(|one| one.name).join(", "),
     })?;
     let mut table = parse(&text, &path)?;
-    let folder = std::path::absolute(&path)
-        .ok()
-        .and_then(|path| path.parent().map(Path::to_path_buf))
-        .unwrap_or_default();
-    anchor(&mut table, &folder);
+    // The record of a run keeps references as they were given, from wherever that was.
+    if !path.with_file_name("run.json").is_file() {
+        let folder = std::path::absolute(&path)
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_path_buf))
+            .unwrap_or_default();
+        anchor(&mut table, &folder);
+    }
     Ok((table, Source::Experiment(reference.to_owned())))
 }
 
