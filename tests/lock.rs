@@ -368,6 +368,8 @@ fn where_keys_are_trusted_plugins_must_be_signed() {
         text(&signature),
     ])
     .succeeded();
+    // Pushed once more without it, the plugin keeps its signature.
+    here.plugin(&["push", text(&newer), &place]).succeeded();
     here.plugin(&["add", &reference]).succeeded();
     // Offline, too.
     drop(registry);

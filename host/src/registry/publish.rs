@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use thiserror::Error;
 
 use super::client::{At, RegistryClient};
-use super::component::artefact;
+use super::component::{SIGNATURE_ANNOTATION, artefact};
 use super::error::{Problem, RegistryError};
 use super::reference::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
 use super::transport::Access;
@@ -137,8 +137,10 @@ pub fn publish(
     let repository = target.repository;
     let tag = version.to_string();
     let digest = format!("sha256:{}", inspection.sha256);
-    if let Some(there) = client.layers(&repository, &At::Tag(tag.clone()))?
-        && there != [digest.clone()]
+    let at = At::Tag(tag.clone());
+    let there = client.layers(&repository, &at)?;
+    if let Some(there) = &there
+        && *there != [digest.clone()]
     {
         return Err(PublishError::Registry(RegistryError {
             place: format!("`{repository}`"),
@@ -149,6 +151,14 @@ pub fn publish(
             }),
         }));
     }
+    // What is pushed again without a signature keeps the one that it has.
+    let signature = match (signature, &there) {
+        (None, Some(_)) => {
+            let (mut artefact, _) = client.pull(&repository, &at)?;
+            artefact.annotations.remove(SIGNATURE_ANNOTATION)
+        }
+        (signature, _) => signature,
+    };
     let artefact = artefact(&inspection, &bytes, signature.as_deref(), SystemTime::now());
     let manifest = client.push(&repository, &tag, &artefact)?;
     Ok(Published {
