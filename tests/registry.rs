@@ -46,7 +46,7 @@ fn what_is_pushed_is_pulled_elsewhere_byte_for_byte() {
     // The manifest is what other tools for components expect.
     let client = RegistryClient::new(Access::default());
     let repository = match place.parse().unwrap() {
-        incubate::registry::Reference::Registry(place) => place.repository,
+        incubate::plugin::Reference::Registry(place) => place.repository,
         other => panic!("{other:?}"),
     };
     let (artefact, digest) = client
@@ -179,7 +179,7 @@ fn a_tag_that_is_not_the_version_inside_is_refused() {
     let file = versioned(here.path(), "step", "1.2.0");
     here.plugin(&["push", text(&file), &place]).succeeded();
     let client = RegistryClient::new(Access::default());
-    let Ok(incubate::registry::Reference::Registry(reference)) = place.parse() else {
+    let Ok(incubate::plugin::Reference::Registry(reference)) = place.parse() else {
         panic!("{place}");
     };
     let (artefact, _) = client

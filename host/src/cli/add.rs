@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::print;
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::sources::{AccessOptions, LockOptions, title};
 use crate::registry::Trust;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::number::{bytes, small_percent, thousands};
-use super::run::compiled_folder;
+use super::sandbox::compiled_folder;
 use super::{print, print_json, table};
 use crate::experiment::{self, ExperimentError, Layers};
 use crate::plugin::{Origin, SettingValue};

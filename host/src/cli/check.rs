@@ -8,7 +8,7 @@ use serde_json::json;
 use toml::{Table, Value};
 
 use super::arguments::CheckOptions;
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::{print, print_json, sources};
 use crate::conformance::{Check, Circumstances, Finding, Outcome, Report, examine};
 use crate::plugin::{Grant, Grants, Kind, Limits, SettingValue};

@@ -9,7 +9,7 @@ use std::{env, fs, io, thread};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::{print, print_json, run};
+use super::{print, print_json, sandbox};
 use crate::builder::{Lack, Language, Versions};
 use crate::device::{self, DeviceChoice};
 use crate::phase::Phase;
@@ -67,7 +67,7 @@ pub(super) fn doctor(as_json: bool) -> Result<()> {
         device: device::choose(DeviceChoice::Auto, false)
             .map_or_else(|error| error.to_string(), |chosen| chosen.name),
         sandbox,
-        plugin_cache: plugin_cache(run::compiled_folder()),
+        plugin_cache: plugin_cache(sandbox::compiled_folder()),
         registry_credentials: registry_credentials(),
         languages: Language::ALL.map(toolchain).into(),
     };
@@ -216,7 +216,7 @@ fn sandbox() -> Finding {
 }
 
 fn answer_of_a_plugin() -> Result<String> {
-    let host = run::plugin_host()?;
+    let host = sandbox::plugin_host()?;
     let plugin = host.load(
         "constant",
         Kind::LrSchedule,

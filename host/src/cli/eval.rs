@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::arguments::EvalOptions;
 use super::number::percent;
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
 use crate::device;
 use crate::experiment::Resolved;

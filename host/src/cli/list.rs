@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::sources::{AccessOptions, LockOptions};
 use super::{print, print_json, table};
 use crate::plugin::PluginHost;

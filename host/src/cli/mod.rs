@@ -21,6 +21,7 @@ mod push;
 mod remove;
 mod replay;
 mod run;
+mod sandbox;
 mod sources;
 mod table;
 mod unit;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::arguments::PlanOptions;
 use super::number::{bytes, short, thousands};
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
 use crate::training::{Plan, prepare};
 use crate::{device, experiment};

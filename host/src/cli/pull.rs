@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::number::thousands;
 use super::print;
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::sources::{AccessOptions, LockOptions};
 use crate::lock::write_pulled;
 

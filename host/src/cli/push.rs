@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::print;
-use super::run::plugin_host;
+use super::sandbox::plugin_host;
 use super::sources::AccessOptions;
 use crate::registry::{Published, publish};
 

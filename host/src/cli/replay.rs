@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::number::thousands;
 use super::print_json;
-use super::run::{cache_folder, plugin_host};
+use super::sandbox::{cache_folder, plugin_host};
 use crate::plugin::{
     Divergence, HostCall, Origin, Outcome, PluginHost, RecordedPlugin, RecordedState, Recording,
     Recordings, ReplayError, Replayed, plain,

@@ -1,17 +1,17 @@
 //! `incubate run`.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::arguments::RunOptions;
 use super::number::{percent, seconds, short, thousands};
 use super::progress::Progress;
+use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
-use crate::plugin::PluginHost;
 use crate::run::Unit;
 use crate::training::{Report, Runner, Spent, prepare};
 use crate::{device, experiment};
@@ -68,29 +68,6 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
         runner.run(&units, &mut Progress::default())?;
         show(&runner.report()?, &out)
     }
-}
-
-/// The plugin host with its cache of compiled plugins, which needs a home folder.
-pub(super) fn plugin_host() -> Result<PluginHost> {
-    let host = PluginHost::new(compiled_folder().as_deref())?;
-    if let Some(problem) = host.cache_problem() {
-        super::warn(&format!("compiled plugins are not kept: {problem}"));
-    }
-    Ok(host)
-}
-
-/// Where compiled plugins are kept.
-pub(super) fn compiled_folder() -> Option<PathBuf> {
-    cache_folder().map(|folder| folder.join("plugins"))
-}
-
-/// The user's folder for what can be made or fetched again.
-pub(super) fn cache_folder() -> Option<PathBuf> {
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("incubate"))
 }
 
 /// Prints the table of a run.

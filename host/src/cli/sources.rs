@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::run::{cache_folder, plugin_host};
+use super::sandbox::{cache_folder, plugin_host};
 use crate::experiment::Experiment;
 use crate::lock::{LOCK, Pin, Project, Usage};
 use crate::phase::Phase;
-use crate::plugin::{Inspection, Origin, PluginHost};
-use crate::registry::{Access, Reference};
+use crate::plugin::{Inspection, Origin, PluginHost, Reference};
+use crate::registry::Access;
 use crate::run::RunRecord;
 
 /// How servers are reached.

@@ -12,8 +12,8 @@ use super::schema::{Experiment, PhaseConfig};
 use crate::data::{self, DataConfig, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
+use crate::plugin::Reference;
 use crate::random::Seed;
-use crate::registry::Reference;
 use crate::spelling::nearest;
 
 /// An experiment that is compiled into the binary.

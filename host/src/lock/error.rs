@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::pin::Change;
 use crate::plugin::PluginError;
-use crate::registry::{ReferenceError, RegistryError, TrustError};
+use crate::plugin::ReferenceError;
+use crate::registry::{RegistryError, TrustError};
 
 /// A reference that could not be turned into a plugin, or a lock file that cannot be used.
 #[derive(Debug, Error)]

@@ -8,10 +8,12 @@ use super::LockError;
 use super::file::LockFile;
 use super::pin::{Change, Pin, Provenance};
 use crate::digest::sha256;
-use crate::plugin::{Inspection, Origin, PluginHost, file_of};
+use crate::plugin::{
+    Inspection, Origin, PluginHost, Reference, RegistryReference, Repository, Wanted, file_of,
+};
 use crate::registry::{
-    Access, At, Problem, Reference, RegistryClient, RegistryError, RegistryReference, Repository,
-    Signed, Store, Trust, Wanted, check_signature, component_of, download, write_whole,
+    Access, At, Problem, RegistryClient, RegistryError, Signed, Store, Trust, check_signature,
+    component_of, download, write_whole,
 };
 
 /// The end of the name of a signature.

@@ -14,7 +14,7 @@ use super::identity::PluginIdentity;
 use super::kind::{Hook, Kind};
 use super::limits::Breach;
 use super::recording::{Captured, Outcome, Recording};
-use crate::registry::ReferenceError;
+use super::reference::ReferenceError;
 
 /// A plugin that was refused, or a call that failed.
 #[derive(Debug)]

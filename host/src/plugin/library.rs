@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{PluginError, PluginErrorKind};
 use super::identity::{Origin, PluginIdentity};
 use super::kind::Kind;
-use crate::registry::Reference;
+use super::reference::Reference;
 
 /// A plugin that is part of this program.
 #[derive(Clone, Copy, Debug)]

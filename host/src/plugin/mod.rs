@@ -23,6 +23,7 @@ mod partition;
 mod randomness;
 mod reason;
 mod recording;
+mod reference;
 mod replay;
 mod schedule;
 mod session;
@@ -53,6 +54,8 @@ pub use recording::{
     Call, Outcome, Performed, RecordedContext, RecordedCost, RecordedInputs, RecordedMoment,
     RecordedPlugin, RecordedRequest, RecordedState, RecordedStep, Recording,
 };
+pub(crate) use reference::is_loopback;
+pub use reference::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
 pub use replay::{Divergence, RECORDING_BYTES_MAX, Recordings, ReplayError, Replayed};
 pub use schedule::{Group, Moment, Schedule, Stepping};
 pub use session::Statistics;

@@ -18,9 +18,9 @@ use tokio::io::AsyncWrite;
 
 use super::credentials::Credentials;
 use super::error::{Problem, RegistryError, TooMuch};
-use super::reference::Repository;
 use super::transport::{Access, CONNECT_TIMEOUT, READ_TIMEOUT, USER_AGENT, use_ring, wait};
 use crate::digest::sha256;
+use crate::plugin::Repository;
 
 /// The annotation with the file name of a layer.
 const TITLE: &str = "org.opencontainers.image.title";

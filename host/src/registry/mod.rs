@@ -1,4 +1,4 @@
-//! Plugins and trained modules from elsewhere: references, registries that speak the OCI
+//! Plugins and trained modules from elsewhere: registries that speak the OCI
 //! distribution protocol, https, and signatures.
 //!
 //! Nothing that comes over the network is believed: sizes are bounded, digests are compared, and what
@@ -10,7 +10,6 @@ mod component;
 mod credentials;
 mod error;
 mod publish;
-mod reference;
 mod signature;
 mod store;
 mod transport;
@@ -22,7 +21,7 @@ pub use component::{
 };
 pub use error::{Problem, RegistryError};
 pub use publish::{PublishError, Published, publish};
-pub use reference::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
+
 pub(crate) use signature::check as check_signature;
 pub use signature::{Signed, Trust, TrustError};
 pub use store::Store;

@@ -9,10 +9,10 @@ use thiserror::Error;
 use super::client::{At, RegistryClient};
 use super::component::{SIGNATURE_ANNOTATION, artefact};
 use super::error::{Problem, RegistryError};
-use super::reference::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
 use super::transport::Access;
 use crate::digest::sha256;
 use crate::plugin::{Inspection, PluginError, PluginHost, file_of};
+use crate::plugin::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
 
 /// A component that was not put into a registry.
 #[derive(Debug, Error)]

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client};
 
+use crate::plugin::is_loopback;
+
 use super::error::{Problem, RegistryError};
-use super::reference::is_loopback;
 
 /// The largest component that is taken.
 pub const MOST_BYTES: u64 = 256 << 20;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::client::{Artefact, At, Blob, Layer};
-use super::reference::{Reference, ReferenceError, Repository};
+use crate::plugin::{Reference, ReferenceError, Repository};
 use crate::run::{PARCEL_TYPE, Parcel, ParcelError};
 
 /// The largest unit that is taken: ViT-Huge in float32 has 2.5 GB.

@@ -269,7 +269,7 @@ impl Repository {
 }
 
 /// Whether a host, with or without a port, is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => name,
         _ => host,
