@@ -10,6 +10,11 @@ pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> 
         .map(|(_, name)| name.to_owned())
 }
 
+/// The end of an error about an unknown name: `; did you mean …?`, or nothing.
+pub(crate) fn did_you_mean(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
 /// A word as a shell takes it literally: quoted unless that changes nothing.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%,=".contains(letter);

@@ -44,12 +44,7 @@ pub(super) fn build(
     let versions = find().map_err(|lack| BuildError::Lacks { language, lack })?;
     report(Event::Found { language, versions });
     let folder = &project.folder;
-    if !folder.join(SOURCE).is_file() {
-        return Err(BuildError::NoSource {
-            folder: folder.clone(),
-            example: SOURCE.to_owned(),
-        });
-    }
+    project.require_source(SOURCE)?;
     let mut npm = Command::new("npm");
     // Not `npm ci`, which refuses a lock file from a registry that lacks a system's binary.
     npm.args(["install", "--no-save", "--ignore-scripts"])

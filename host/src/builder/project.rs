@@ -71,6 +71,21 @@ impl Project {
         folder.join(MANIFEST).is_file()
     }
 
+    /// Refuses a folder that has no source file `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(super) fn require_source(&self, name: &str) -> Result<(), BuildError> {
+        if self.folder.join(name).is_file() {
+            return Ok(());
+        }
+        Err(BuildError::NoSource {
+            folder: self.folder.clone(),
+            example: name.to_owned(),
+        })
+    }
+
     /// Reads the `plugin.toml` of `folder`.
     ///
     /// # Errors

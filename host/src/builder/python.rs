@@ -55,12 +55,7 @@ pub(super) fn build(
     let versions = find().map_err(|lack| BuildError::Lacks { language, lack })?;
     report(Event::Found { language, versions });
     let folder = &project.folder;
-    if !folder.join(SOURCE).is_file() {
-        return Err(BuildError::NoSource {
-            folder: folder.clone(),
-            example: SOURCE.to_owned(),
-        });
-    }
+    project.require_source(SOURCE)?;
     let environment = folder.join(ENVIRONMENT);
     let tool = environment.join(PROGRAMS).join("componentize-py");
     let mut commands = install_commands(&environment);

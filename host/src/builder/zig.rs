@@ -118,12 +118,7 @@ pub(super) fn build(
     });
     let folder = &project.folder;
     let source = format!("{}.zig", project.manifest.name);
-    if !folder.join(&source).is_file() {
-        return Err(BuildError::NoSource {
-            folder: folder.clone(),
-            example: source,
-        });
-    }
+    project.require_source(&source)?;
     c::prepare(project)?;
     let module = Path::new("target").join("bindings").join("incubate.zig");
     if !folder.join(&module).exists() {

@@ -12,6 +12,7 @@ use super::sandbox::plugin_host;
 use super::{print, print_json, sources};
 use crate::conformance::{Check, Circumstances, Finding, Outcome, Report, examine};
 use crate::plugin::{Grant, Grants, Kind, Limits, SettingValue};
+use crate::spelling::{did_you_mean, nearest};
 
 /// Why a check does not end with success.
 #[derive(Debug, thiserror::Error)]
@@ -112,14 +113,10 @@ fn refuse_unknown_checks(report: &Report, accepted: &[String]) -> Result<(), Che
         None => Ok(()),
         Some(given) => Err(CheckError::Law {
             given: given.clone(),
-            nearest: crate::spelling::nearest(given, known()),
+            nearest: nearest(given, known()),
             known: known().collect::<Vec<_>>().join(", "),
         }),
     }
-}
-
-fn did_you_mean(name: Option<&str>) -> String {
-    name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 /// The grants with these names; a check needs no reasons.
@@ -129,7 +126,7 @@ fn grants(names: &[String]) -> Result<Grants, CheckError> {
         let found = Grant::ALL.into_iter().find(|grant| grant.name() == name);
         found.ok_or_else(|| CheckError::Grant {
             given: name.clone(),
-            nearest: crate::spelling::nearest(name, known()),
+            nearest: nearest(name, known()),
             known: known().collect::<Vec<_>>().join(", "),
         })
     };

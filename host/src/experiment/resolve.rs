@@ -14,7 +14,7 @@ use crate::model::Architecture;
 use crate::phase::Phase;
 use crate::plugin::Reference;
 use crate::random::Seed;
-use crate::spelling::nearest;
+use crate::spelling::{did_you_mean, nearest};
 
 /// An experiment that is compiled into the binary.
 #[derive(Clone, Copy, Debug)]
@@ -445,5 +445,5 @@ fn unknown(key: &str, within: &str, known: &[String], layers: &Layers) -> Experi
 
 /// `; did you mean …?`, if a known name is near.
 fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    nearest(name, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+    did_you_mean(nearest(name, known).as_deref())
 }

@@ -15,6 +15,7 @@ use super::kind::{Hook, Kind};
 use super::limits::Breach;
 use super::recording::{Captured, Outcome, Recording};
 use super::reference::ReferenceError;
+use crate::spelling::did_you_mean;
 
 /// A plugin that was refused, or a call that failed.
 #[derive(Debug)]
@@ -288,10 +289,6 @@ impl PluginError {
 
 /// Names that a list in an error shows.
 const NAMES: usize = 12;
-
-fn did_you_mean(name: Option<&str>) -> String {
-    name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
-}
 
 fn list(names: &[String]) -> String {
     if names.is_empty() {

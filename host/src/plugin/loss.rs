@@ -9,14 +9,13 @@ use super::contract::v0_1::exports::incubate::plugin::loss as contract;
 use super::contract::v0_1::incubate::plugin::types;
 use super::engine::Plugin;
 use super::error::{PluginError, PluginErrorKind};
-use super::journal::Message;
 use super::kind::{Hook, Kind};
 use super::randomness::Context;
-use super::recording::{Call, RecordedInputs, RecordedStep, Recording};
+use super::recording::{Call, RecordedInputs, RecordedStep};
 use super::replay::shown_nothing;
-use super::session::{Session, Statistics};
+use super::session::{Session, remembering};
 use super::settings::Settings;
-use super::state::{Spent, State};
+use super::state::State;
 use super::tensors::{Arena, Handle, Refusal};
 use super::trace::Tape;
 use super::weights::WeightNames;
@@ -73,6 +72,8 @@ pub struct LossHook {
     weights: Option<WeightNames>,
 }
 
+remembering!(LossHook);
+
 impl LossHook {
     /// Starts a plugin with settings for one phase.
     ///
@@ -127,16 +128,6 @@ impl LossHook {
         self.session.record_past(Call::Configure, shown_nothing());
         let needs = self.shown_needs();
         self.session.record_past(Call::Needs, needs);
-    }
-
-    /// Records no further call.
-    pub fn stop_recording(&mut self) {
-        self.session.record_calls(false);
-    }
-
-    /// The calls since the last call of this function, when they are recorded.
-    pub fn drain_recordings(&mut self) -> Vec<Recording> {
-        self.session.drain_recordings()
     }
 
     pub(super) fn shown_needs(&self) -> String {
@@ -251,43 +242,6 @@ impl LossHook {
                 loss.element_type()
             ))),
         }
-    }
-
-    /// Everything that the hook remembers.
-    ///
-    /// # Errors
-    ///
-    /// The plugin fails.
-    pub fn save(&mut self) -> Result<Vec<u8>, PluginError> {
-        self.session
-            .call(Hook::Save, None, |store, exports| exports.call_save(store))
-    }
-
-    /// The counterpart of [`Self::save`], for a new hook with the same settings.
-    ///
-    /// # Errors
-    ///
-    /// The plugin fails, or it does not accept the state.
-    pub fn restore(&mut self, state: &[u8]) -> Result<(), PluginError> {
-        self.session.state_was_restored();
-        self.session.answer(Hook::Restore, None, |store, exports| {
-            exports.call_restore(store, state)
-        })
-    }
-
-    /// What the plugin said since the last call of this function.
-    pub fn drain_messages(&mut self) -> Vec<Message> {
-        self.session.drain_messages()
-    }
-
-    /// What the plugin has used.
-    pub fn statistics(&self) -> Statistics {
-        self.session.statistics()
-    }
-
-    /// The wall time of all calls.
-    pub fn spent(&self) -> Spent {
-        self.session.spent()
     }
 }
 

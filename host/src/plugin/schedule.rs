@@ -3,15 +3,13 @@
 use super::contract::v0_1::exports::incubate::plugin::schedule as contract;
 use super::engine::Plugin;
 use super::error::{PluginError, PluginErrorKind};
-use super::journal::Message;
 use super::kind::{Hook, Kind};
 use super::loss::{module_index, phase_kind};
 use super::randomness::Context;
-use super::recording::{Call, RecordedMoment, Recording};
+use super::recording::{Call, RecordedMoment};
 use super::replay::shown_nothing;
-use super::session::{Session, Statistics};
+use super::session::{Session, remembering};
 use super::settings::Settings;
-use super::state::Spent;
 use super::trace::Tape;
 use super::values::Exact;
 
@@ -57,6 +55,8 @@ pub struct Schedule {
     context: Context,
     stepping: Stepping,
 }
+
+remembering!(Schedule);
 
 impl Schedule {
     /// Starts a plugin with settings for one phase.
@@ -110,16 +110,6 @@ impl Schedule {
         self.session.record_past(Call::Configure, shown_nothing());
         let stepping = self.shown_stepping();
         self.session.record_past(Call::Stepping, stepping);
-    }
-
-    /// Records no further call.
-    pub fn stop_recording(&mut self) {
-        self.session.record_calls(false);
-    }
-
-    /// The calls since the last call of this function, when they are recorded.
-    pub fn drain_recordings(&mut self) -> Vec<Recording> {
-        self.session.drain_recordings()
     }
 
     pub(super) fn shown_stepping(&self) -> String {
@@ -214,43 +204,6 @@ impl Schedule {
         let observed = self.session.recorded(observed, call, |()| shown_nothing());
         self.session.look_again();
         observed
-    }
-
-    /// Everything that the schedule remembers.
-    ///
-    /// # Errors
-    ///
-    /// The plugin fails.
-    pub fn save(&mut self) -> Result<Vec<u8>, PluginError> {
-        self.session
-            .call(Hook::Save, None, |store, exports| exports.call_save(store))
-    }
-
-    /// The counterpart of [`Self::save`], for a new schedule with the same settings.
-    ///
-    /// # Errors
-    ///
-    /// The plugin fails, or it does not accept the state.
-    pub fn restore(&mut self, state: &[u8]) -> Result<(), PluginError> {
-        self.session.state_was_restored();
-        self.session.answer(Hook::Restore, None, |store, exports| {
-            exports.call_restore(store, state)
-        })
-    }
-
-    /// What the plugin said since the last call of this function.
-    pub fn drain_messages(&mut self) -> Vec<Message> {
-        self.session.drain_messages()
-    }
-
-    /// What the plugin has used.
-    pub fn statistics(&self) -> Statistics {
-        self.session.statistics()
-    }
-
-    /// The wall time of all calls.
-    pub fn spent(&self) -> Spent {
-        self.session.spent()
     }
 
     fn to_contract(&self, moment: &Moment<'_>) -> contract::Moment {

@@ -4,6 +4,7 @@
 //! leaves the memory of a plugin in an unknown state, so nothing is called in it again.
 
 mod recorder;
+mod remembering;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use super::text::{self, plain};
 use super::trace::Tape;
 use recorder::Memory;
 pub(super) use recorder::Remembering;
+pub(super) use remembering::remembering;
 
 /// Frames of a crash that are shown.
 const FRAMES: usize = 6;

@@ -52,7 +52,7 @@ pub enum TrainError {
         source: PluginError,
     },
     /// A fallback that is no built-in plugin of the kind.
-    #[error("`{role}.on_failure` names `{name}`, which is no built-in {kind}{} (built in: {known})", .nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?")))]
+    #[error("`{role}.on_failure` names `{name}`, which is no built-in {kind}{} (built in: {known})", crate::spelling::did_you_mean(.nearest.as_deref()))]
     NoFallback {
         /// The table of the experiment that names it.
         role: String,
