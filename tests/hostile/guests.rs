@@ -103,7 +103,10 @@ pub(super) fn outcome(path: &str, kind: Kind, attack: Option<&str>, limits: &Lim
     };
     assert!(text.len() < 20_000, "{} bytes", text.len());
     assert!(!text.contains(char::is_control), "{text:?}");
-    text = short(&text);
+    // Before a text is shortened: what is left of it must not depend on how
+    // long the folder's name is.
+    let folder = Path::new(path).parent().unwrap().to_str().unwrap();
+    text = short(&text.replace(folder, "FOLDER"));
     let mut lines: Vec<(String, usize)> = Vec::new();
     for message in said {
         let line = match message {
@@ -125,10 +128,9 @@ pub(super) fn outcome(path: &str, kind: Kind, attack: Option<&str>, limits: &Lim
         } else {
             String::new()
         };
-        write!(text, "\n    {}{times}", short(&line)).unwrap();
+        let line = short(&line.replace(folder, "FOLDER"));
+        write!(text, "\n    {line}{times}").unwrap();
     }
-    let folder = Path::new(path).parent().unwrap().to_str().unwrap();
-    let text = text.replace(folder, "FOLDER");
     without_frames(&text)
 }
 
