@@ -1,11 +1,15 @@
 //! Training of one phase: batches in, weights out, events on the way.
 
+mod news;
+mod rates;
+mod step;
+
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 
 use super::cost::PhaseCost;
-use super::error::{Place, replay_command};
+use super::error::Place;
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
 use super::metrics::{Measured, PendingMetrics};
@@ -13,18 +17,12 @@ use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
 use crate::event::{Event, Observer, Replacement};
 use crate::experiment::PhaseConfig;
-use crate::model::{DropPath, Forward, Network, trained_weights};
-use crate::optimizer::{
-    AdamWConfig, Decay, Group as ParameterGroup, Optimizer, OptimizerError, Stepped,
-};
+use crate::model::Network;
+use crate::optimizer::{AdamWConfig, Decay, Group as ParameterGroup, Optimizer, Stepped};
 use crate::phase::Phase;
-use crate::plugin::{
-    Context, Group, LossHook, LossInputs, Message, Moment, PluginError, Schedule, StepInfo,
-    Stepping,
-};
+use crate::plugin::{Context, LossHook, PluginError, Schedule};
 use crate::random::Seed;
-use crate::run::{CallWriter, RunFolder, Unit};
-use crate::tensor::{AnyTensor, TensorError};
+use crate::run::{CallWriter, RunFolder};
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
 const BETWEEN_COSTS: Duration = Duration::from_secs(10);
@@ -227,193 +225,6 @@ impl PhaseTraining<'_> {
         Ok(())
     }
 
-    /// Forward and backward of `pictures` pictures of the batch from `first` on.
-    fn accumulate(
-        &self,
-        state: &mut State<'_>,
-        batch: &Batch,
-        first: usize,
-        pictures: usize,
-        index: u64,
-    ) -> Result<(), TrainError> {
-        let [_, channels, height, width] = batch.shape;
-        let picture = channels * height * width;
-        let plain = self.device.clone().inner();
-        let slice =
-            |values: &[f32], size: usize| values[first * size..(first + pictures) * size].to_vec();
-        let images = TensorData::new(
-            slice(&batch.images, picture),
-            [pictures, channels, height, width],
-        );
-        let images = Tensor::<4>::from_data(images, &plain);
-        let labels = TensorData::new(batch.labels[first..first + pictures].to_vec(), [pictures]);
-        let labels = Tensor::<1, Int>::from_data(labels, &plain);
-        let soft_targets = batch.soft_targets.as_ref().map(|targets| {
-            let classes = targets.len() / batch.shape[0];
-            let data = TensorData::new(slice(targets, classes), [pictures, classes]);
-            Tensor::<2>::from_data(data, &plain)
-        });
-        let samples = batch.indices[first..first + pictures]
-            .iter()
-            .map(|index| *index as u64)
-            .collect();
-        let drop_path = DropPath::new(
-            self.config.drop_path,
-            Seed(self.seed),
-            self.phase,
-            u64::from(state.epoch),
-            samples,
-        );
-        let forward = match self.phase {
-            Phase::Module(target) => {
-                state
-                    .network
-                    .forward_hybrid(images.clone(), target, &drop_path)
-            }
-            _ => state.network.forward(images.clone().autodiff(), &drop_path),
-        };
-        let meta = self
-            .meta
-            .as_ref()
-            .map(|meta| meta.forward(images, &DropPath::off()));
-        let logits = forward.logits.clone().inner();
-        let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets)
-            .map_err(|source| self.unusable(state, source))?;
-        let step = StepInfo {
-            update: state.update,
-            updates: self.cost.updates(),
-            epoch: self.epoch_at(state, index),
-            classes: self.dataset.classes.len() as u32,
-            pictures: pictures as u32,
-        };
-        let place = (state.epoch, state.update);
-        let loss = state
-            .loss
-            .ask(place, |hook| hook.compute(&step, inputs.clone()));
-        self.pass_on_messages(state)?;
-        let loss = loss.map_err(|source| self.failed(state, source))?;
-        let loss = loss
-            .into_scalar_tensor()
-            .map_err(|source| self.unusable(state, source))?;
-        state.pending.add(loss.clone().inner(), logits, labels);
-        // The hook answers a mean over this part; the update's loss is the mean over its parts.
-        let share = loss.div_scalar(self.config.accumulation as f64);
-        state
-            .optimizer
-            .accumulate(&state.network, share)
-            .map_err(|source| self.not_connected(state, source))
-    }
-
-    /// The error for tensors that do not make a loss.
-    fn unusable(&self, state: &State<'_>, source: TensorError) -> TrainError {
-        TrainError::Loss {
-            place: self.place(state.epoch, state.update),
-            plugin: state.loss.plugin().identity().to_string(),
-            source,
-        }
-    }
-
-    /// The error for a loss that gives the trained weights no gradient.
-    fn not_connected(&self, state: &State<'_>, source: OptimizerError) -> TrainError {
-        TrainError::NotConnected {
-            place: self.place(state.epoch, state.update),
-            plugin: state.loss.plugin().identity().to_string(),
-            source,
-        }
-    }
-
-    /// What the hook is given.
-    fn loss_inputs(
-        state: &State<'_>,
-        forward: Forward,
-        meta: Option<Forward>,
-        labels: &Tensor<1, Int>,
-        soft_targets: Option<Tensor<2>>,
-    ) -> Result<LossInputs, TensorError> {
-        let features = |boundaries: Vec<Tensor<3>>| {
-            boundaries
-                .into_iter()
-                .enumerate()
-                .map(|(module, tensor)| Ok((module as u32, AnyTensor::from_tensor(tensor)?)))
-                .collect::<Result<Vec<_>, TensorError>>()
-        };
-        let network = if state.loss.hook().needs().network_features {
-            forward.boundaries
-        } else {
-            Vec::new()
-        };
-        let meta = meta.map_or_else(Vec::new, |meta| meta.boundaries);
-        let weights = match state.loss.hook().weights() {
-            Some(granted) => trained_weights(&state.network, |name| granted.allow(name))?,
-            None => Vec::new(),
-        };
-        Ok(LossInputs {
-            logits: AnyTensor::from_tensor(forward.logits)?,
-            class_ids: AnyTensor::from_ids(labels.clone().autodiff())?,
-            soft_targets: soft_targets
-                .map(|targets| AnyTensor::from_tensor(targets.autodiff()))
-                .transpose()?,
-            network_features: features(network)?,
-            meta_features: features(meta.into_iter().map(Tensor::autodiff).collect())?,
-            weights,
-        })
-    }
-
-    /// The epoch with its fraction, at the batch `index` of the current epoch.
-    fn epoch_at(&self, state: &State<'_>, index: u64) -> f64 {
-        f64::from(state.epoch) + index as f64 / self.cost.updates_per_epoch as f64
-    }
-
-    /// Asks the schedule for the rate of every group, when it is time to.
-    fn set_rates(&self, state: &mut State<'_>, index: u64) -> Result<(), TrainError> {
-        let per_epoch = state.schedule.hook().stepping() == Stepping::PerEpoch;
-        if per_epoch && index > 0 {
-            return Ok(());
-        }
-        let asked = self.ask_rates(state, index);
-        // The rates of all groups come from the same plugin.
-        let asked = match asked {
-            Ok(()) if state.schedule.was_just_replaced() => self.ask_rates(state, index),
-            asked => asked,
-        };
-        self.pass_on_messages(state)?;
-        asked
-    }
-
-    /// Asks the schedule for the rate of every group. One that takes the place of another within an
-    /// epoch, and steps by epochs, is asked for the beginning of the epoch.
-    fn ask_rates(&self, state: &mut State<'_>, index: u64) -> Result<(), TrainError> {
-        let (epoch, update) = (state.epoch, state.update);
-        let exact = self.epoch_at(state, index);
-        for (position, group) in ParameterGroup::ALL.into_iter().enumerate() {
-            let rate = state.schedule.ask((epoch, update), |schedule| {
-                schedule.rate(&match schedule.stepping() {
-                    Stepping::PerUpdate => self.moment(update, exact, group.name(), position),
-                    Stepping::PerEpoch => {
-                        self.moment(update - index, f64::from(epoch), group.name(), position)
-                    }
-                })
-            });
-            state.rates[position] = rate.map_err(|source| self.failed(state, source))?;
-        }
-        Ok(())
-    }
-
-    /// The question to the schedule.
-    fn moment<'m>(&self, update: u64, epoch: f64, name: &'m str, index: usize) -> Moment<'m> {
-        Moment {
-            update,
-            updates: self.cost.updates(),
-            epoch,
-            epochs: self.cost.epochs,
-            base_rate: self.config.base_rate(),
-            group: Group {
-                name,
-                index: index as u32,
-            },
-        }
-    }
-
     /// Reads the waiting numbers, refuses a loss that is not finite, and tells the observer.
     fn report(&self, state: &mut State<'_>, begun: Instant) -> Result<(), TrainError> {
         let measured = state.pending.read();
@@ -481,107 +292,5 @@ impl PhaseTraining<'_> {
             accuracy: score.accuracy,
         })?;
         Ok(score)
-    }
-
-    /// Writes recorded calls down until the room for them is used up.
-    fn keep_calls(&self, state: &mut State<'_>) -> Result<(), TrainError> {
-        let Some(writer) = &mut state.calls else {
-            return Ok(());
-        };
-        let mut recordings = state.schedule.drain_recordings();
-        recordings.extend(state.loss.drain_recordings());
-        for recording in &recordings {
-            if !writer.write(recording)? {
-                let event = Event::RecordingStopped {
-                    unit: self.phase.to_string(),
-                    file: writer.path().display().to_string(),
-                    calls: writer.calls(),
-                };
-                state.schedule.stop_recording();
-                state.loss.stop_recording();
-                state.calls = None;
-                return Ok(state.observer.observe(&event)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the observer that a plugin was replaced, and keeps the call in which it failed.
-    fn tell_replaced(
-        &self,
-        state: &mut State<'_>,
-        (replacement, failed): (Replacement, PluginError),
-    ) -> Result<(), TrainError> {
-        let event = Event::PluginReplaced(replacement.clone());
-        state.observer.observe(&event)?;
-        let unit = Unit::Train(self.phase);
-        if let Some(recording) = failed.recording()
-            && let Some(file) =
-                self.folder
-                    .write_failure(unit, Some(&replacement.role), &recording)?
-        {
-            state.observer.observe(&Event::FailureRecorded {
-                unit: unit.to_string(),
-                command: replay_command(&file),
-                file: file.display().to_string(),
-            })?;
-        }
-        state.fallbacks.push(replacement);
-        Ok(())
-    }
-
-    /// Hands the plugins' recorded calls and messages on, and says which plugin was replaced.
-    fn pass_on_messages(&self, state: &mut State<'_>) -> Result<(), TrainError> {
-        self.keep_calls(state)?;
-        let mut messages = state.schedule.drain_messages();
-        messages.extend(state.loss.drain_messages());
-        let news = [state.schedule.take_news(), state.loss.take_news()];
-        for replaced in news.into_iter().flatten() {
-            self.tell_replaced(state, replaced)?;
-        }
-        for (plugin, message) in messages {
-            let unit = self.phase.to_string();
-            let plugin = plugin.to_owned();
-            let event = match message {
-                Message::Log { level, text, .. } => Event::PluginMessage {
-                    unit,
-                    plugin,
-                    level: level.to_string(),
-                    message: text,
-                },
-                Message::Metric { name, value, .. } => Event::PluginMetric {
-                    unit,
-                    plugin,
-                    name,
-                    value,
-                },
-            };
-            state.observer.observe(&event)?;
-        }
-        Ok(())
-    }
-
-    /// Tells the observer what the plugins cost in `trained_for`, the time of all updates.
-    fn plugin_cost(&self, state: &mut State<'_>, trained_for: Duration) -> Result<(), TrainError> {
-        state.cost_told = Instant::now();
-        let seconds = (trained_for + state.besides).as_secs_f64();
-        let schedule = state.schedule.used().map(|used| ("schedule", used));
-        let loss = state.loss.used().map(|used| ("loss", used));
-        for (role, (plugin, statistics, spent)) in schedule.chain(loss) {
-            state.observer.observe(&Event::PluginCost {
-                unit: self.phase.to_string(),
-                role: role.to_owned(),
-                plugin: plugin.to_owned(),
-                calls: statistics.calls,
-                operations: statistics.operations,
-                readbacks: statistics.readbacks,
-                fuel: statistics.fuel,
-                guest_seconds: spent.guest.as_secs_f64(),
-                host_seconds: spent.host.as_secs_f64(),
-                seconds,
-                share: spent.total().as_secs_f64() / seconds,
-            })?;
-        }
-        Ok(())
     }
 }
