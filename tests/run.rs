@@ -56,8 +56,8 @@ fn a_run_trains_every_unit_and_prints_the_table() {
         "assembled",
         "fine-tuned",
         "end-to-end",
-        "incubation, one module after the other",
-        "incubation, modules in parallel",
+        "incubation, in sequence",
+        "incubation, in parallel",
         "times the compute of end-to-end training",
     ] {
         assert!(

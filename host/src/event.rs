@@ -110,6 +110,9 @@ pub enum Event {
         loss: f64,
         /// The share classified rightly.
         accuracy: f64,
+        /// The share whose class is among the five that the network finds likeliest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        top5: Option<f64>,
     },
     /// A plugin wrote to its log.
     PluginMessage {
@@ -188,6 +191,9 @@ pub enum Event {
         loss: f64,
         /// The share of them classified rightly.
         accuracy: f64,
+        /// The share of them whose class is among the five that the network finds likeliest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        top5: Option<f64>,
         /// Seconds that it took.
         seconds: f64,
     },

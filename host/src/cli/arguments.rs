@@ -32,6 +32,8 @@ pub(super) enum Command {
     Plan(PlanOptions),
     /// Score finished units of a run on its validation pictures.
     Eval(EvalOptions),
+    /// Write an experiment that is part of this program into a file, to be changed.
+    Init(InitOptions),
     /// Share meta models and trained modules with others.
     #[command(subcommand)]
     Unit(UnitCommand),
@@ -68,7 +70,7 @@ pub(super) struct NewOptions {
 /// Which experiment.
 #[derive(Debug, Args)]
 pub(super) struct ExperimentOptions {
-    /// A TOML file, or a built-in experiment: digits, fashion-mnist. Default: the experiment of the
+    /// A TOML file, or a built-in experiment (`incubate init --list`). Default: the experiment of the
     /// run folder that `--out` names, or else digits.
     #[arg(value_name = "EXPERIMENT")]
     pub(super) experiment: Option<String>,
@@ -136,9 +138,29 @@ pub(super) struct EvalOptions {
     /// Score only this unit; may be repeated. Default: every finished unit.
     #[arg(long = "unit", value_name = "UNIT")]
     pub(super) units: Vec<String>,
+    /// Score every class, too: the worst first, with the class that it is most often taken for.
+    #[arg(long)]
+    pub(super) per_class: bool,
+    /// Draw which classes one unit takes for which, as a PNG file.
+    #[arg(long, value_name = "FILE.png")]
+    pub(super) confusion: Option<PathBuf>,
     /// Write one line of JSON for every unit.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub(super) struct InitOptions {
+    /// The experiment.
+    #[arg(value_name = "NAME", required_unless_present = "list")]
+    pub(super) name: Option<String>,
+    /// The file. Default: NAME.toml.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// List the experiments.
+    #[arg(long, conflicts_with_all = ["name", "out"])]
+    pub(super) list: bool,
 }
 
 /// Commands about units that travel between run folders.

@@ -3,10 +3,12 @@
 use anyhow::Error;
 
 use super::check::CheckError;
+use super::eval::EvalError;
 use crate::builder::NewError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
+use crate::output::OutputError;
 use crate::plugin::{PluginError, ReplayError};
 use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlaceError};
 use crate::run::{ParcelError, RunError};
@@ -130,7 +132,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
     }
-    if cause.is::<NewError>() {
+    if cause.is::<NewError>() || cause.is::<OutputError>() || cause.is::<EvalError>() {
         return Some(USAGE);
     }
     cause.is::<DeviceError>().then_some(DEVICE)

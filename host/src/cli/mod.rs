@@ -10,6 +10,7 @@ mod devices;
 mod doctor;
 mod eval;
 mod exit;
+mod init;
 mod list;
 mod new;
 mod number;
@@ -68,6 +69,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => plan::plan(&options),
         Command::Eval(options) => eval::eval(&options),
+        Command::Init(options) => init::init(&options),
         Command::Unit(command) => unit::unit(&command),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),

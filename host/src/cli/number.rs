@@ -17,21 +17,33 @@ pub(super) fn thousands(number: u64) -> String {
 
 /// With three significant digits and a letter: `1.23 T`.
 pub(super) fn short(number: u64) -> String {
-    const LETTERS: [&str; 6] = ["", " k", " M", " G", " T", " P"];
-    let mut value = number as f64;
-    let mut letter = 0;
-    while value >= 999.5 && letter + 1 < LETTERS.len() {
-        value /= 1000.0;
-        letter += 1;
-    }
-    let decimals = if letter == 0 || value >= 99.95 {
+    let (value, letter) = scaled(number);
+    let decimals = if letter.is_empty() || value >= 99.95 {
         0
     } else if value >= 9.995 {
         1
     } else {
         2
     };
-    format!("{value:.decimals$}{}", LETTERS[letter])
+    format!("{value:.decimals$}{letter}")
+}
+
+/// A number below a thousand and the letter for the thousands that it lacks.
+fn scaled(number: u64) -> (f64, &'static str) {
+    const LETTERS: [&str; 7] = ["", " k", " M", " G", " T", " P", " E"];
+    let mut value = number as f64;
+    let mut letter = 0;
+    while value >= 999.5 && letter + 1 < LETTERS.len() {
+        value /= 1000.0;
+        letter += 1;
+    }
+    (value, LETTERS[letter])
+}
+
+/// With one digit after the point and a letter: `167.4 G`.
+pub(super) fn tenths(number: u64) -> String {
+    let (value, letter) = scaled(number);
+    format!("{value:.1}{letter}")
 }
 
 /// Bytes with a binary unit: `12.5 MiB`.

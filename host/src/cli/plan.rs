@@ -1,22 +1,26 @@
 //! `incubate plan`.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::json;
 
 use super::arguments::PlanOptions;
-use super::number::{bytes, short, thousands};
+use super::number::{bytes, short, tenths, thousands};
 use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
-use crate::training::{Plan, prepare};
+use crate::data::Dataset;
+use crate::training::{Plan, Ratio, Ratios, prepare};
 use crate::{device, experiment};
 
 /// Shows what a run would do and cost.
 pub(super) fn plan(options: &PlanOptions) -> Result<()> {
-    let resolved = experiment::load(
+    let resolved = experiment::load_to_plan(
         options.experiment.experiment.as_deref(),
         &options.experiment.assignments,
     )?;
     let settings = resolved.settings();
+    let missing = resolved.missing.as_deref().map(|folder| planned_blind(folder, &resolved.dataset));
     let mut host = plugin_host()?;
     sources::supply(
         &mut host,
@@ -31,6 +35,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         super::warn(&replacement.to_string());
     }
     let (method, baseline) = plan.totals();
+    let notes: Vec<String> = missing.into_iter().chain(prepared.notes()).collect();
     if options.json {
         let settings: Vec<_> = settings
             .iter()
@@ -44,17 +49,18 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
             "baseline_macs": baseline,
             "device": device.name,
             "settings": settings,
-            "notes": prepared.notes(),
+            "notes": notes,
         }));
     }
+    show_networks(&plan)?;
+    print("")?;
     let rows: Vec<Vec<String>> = plan
         .units
         .iter()
         .map(|unit| {
-            let depths: Vec<String> = unit.depths.iter().map(ToString::to_string).collect();
             vec![
                 unit.unit.clone(),
-                depths.join("+"),
+                added(&unit.depths),
                 thousands(unit.parameters),
                 thousands(unit.trained_parameters),
                 short(unit.forward_macs),
@@ -80,6 +86,8 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     ];
     print(&table::table(&heading, &rows))?;
     print("")?;
+    show_ratios(&plan.ratios)?;
+    print("")?;
     print(
         "forward, backward: multiply-accumulate operations (MACs) for one picture; MACs: for the whole unit.",
     )?;
@@ -92,7 +100,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         short(method)
     ))?;
     print(&format!("device: {} ({})", device.name, device.reason))?;
-    for note in prepared.notes() {
+    for note in notes {
         print(&format!("note: {note}"))?;
     }
     print("")?;
@@ -106,4 +114,90 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         })
         .collect();
     print(&table::text(&["setting", "from"], &rows))
+}
+
+/// What is said where the pictures are missing.
+fn planned_blind(folder: &Path, dataset: &Dataset) -> String {
+    format!(
+        "there is no folder `{}`, so nothing can be trained; planned for {} training and {} validation pictures of {} classes, as `data.expected` says",
+        folder.display(),
+        thousands(dataset.train.len() as u64),
+        thousands(dataset.validation.len() as u64),
+        thousands(dataset.classes.len() as u64),
+    )
+}
+
+/// Prints what one picture costs in the networks.
+fn show_networks(plan: &Plan) -> Result<()> {
+    let rows: Vec<Vec<String>> = plan
+        .networks
+        .iter()
+        .map(|network| {
+            vec![
+                network.name.clone(),
+                added(&network.depths),
+                thousands(network.parameters),
+                thousands(network.forward_macs),
+                tenths(network.published_macs),
+            ]
+        })
+        .collect();
+    let heading = [
+        "network",
+        "blocks",
+        "parameters",
+        "MACs forward",
+        "with norms",
+    ];
+    print(&table::table(&heading, &rows))?;
+    print("")?;
+    print("MACs forward: products of matrices for one picture. With norms: 5 more for every value that a")?;
+    print("layer normalisation takes, as in the tables of papers.")
+}
+
+/// Prints what the units cost beside end-to-end training.
+fn show_ratios(ratios: &Ratios) -> Result<()> {
+    let row = |title: &str, ratio: &Ratio| {
+        let values = [
+            ratio.macs,
+            ratio.macs_reference,
+            ratio.blocks,
+            ratio.blocks_reference,
+        ];
+        let mut row = vec![title.to_owned()];
+        row.extend(values.map(|value| format!("{value:.3}")));
+        row
+    };
+    let heading = |first| {
+        [
+            first,
+            "MACs",
+            "MACs (reference)",
+            "blocks",
+            "blocks (reference)",
+        ]
+    };
+    let units = ratios.units.iter();
+    let rows: Vec<_> = units
+        .chain([&ratios.modules, &ratios.heaviest])
+        .map(|unit| row(&unit.unit, &unit.picture))
+        .collect();
+    print(&table::table(&heading("a picture / end to end"), &rows))?;
+    print("")?;
+    let rows = [
+        row("incubation, in sequence", &ratios.incubation),
+        row("incubation, in parallel", &ratios.longest_chain),
+    ];
+    print(&table::table(&heading("the run / baseline"), &rows))?;
+    print("")?;
+    print("blocks: 1 for the forward pass of a block, 1 for the gradient of its input, 1 for that of its")?;
+    print("weights, nothing for the rest. (reference): with the gradients of frozen weights behind the")?;
+    print("module that the method's reference implementation computes and throws away. In parallel: every")?;
+    print("module on a machine of its own, the heaviest counts.")
+}
+
+/// Depths as a sum.
+fn added(depths: &[usize]) -> String {
+    let depths: Vec<String> = depths.iter().map(ToString::to_string).collect();
+    depths.join("+")
 }

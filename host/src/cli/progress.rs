@@ -215,6 +215,7 @@ impl Observer for Progress {
                 loss,
                 accuracy,
                 seconds: took,
+                ..
             } => {
                 if let Some(bar) = self.training.take().and_then(|training| training.bar) {
                     bar.finish_and_clear();

@@ -13,7 +13,7 @@ use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
 use crate::run::Unit;
-use crate::training::{Report, Runner, Spent, prepare};
+use crate::training::{FIRST, Report, Runner, Spent, prepare};
 use crate::{device, experiment};
 
 /// Writes events as lines of JSON to standard output.
@@ -75,52 +75,53 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     if report.rows.is_empty() {
         return Ok(());
     }
+    // Among five of ten classes a picture's own is too often to say much.
+    let top5 = report.classes > 2 * FIRST;
+    let mut heading = vec!["network", "accuracy"];
+    heading.extend(top5.then_some("top-5"));
+    heading.extend(["loss", "parameters", "trained", "epochs", "MACs", "time"]);
     let mut rows: Vec<Vec<String>> = report
         .rows
         .iter()
         .map(|row| {
             let replaced = report.fallbacks.iter().any(|one| one.unit == row.unit);
-            vec![
+            let mut cells = vec![
                 format!("{}{}", row.title, if replaced { " *" } else { "" }),
                 percent(row.accuracy),
+            ];
+            cells.extend(top5.then(|| row.top5.map_or_else(String::new, percent)));
+            cells.extend([
                 format!("{:.4}", row.loss),
                 thousands(row.parameters),
                 thousands(row.trained_parameters),
                 row.epochs.to_string(),
                 short(row.macs),
                 seconds(row.seconds),
-            ]
+            ]);
+            cells
         })
         .collect();
     let mut total = |title: &str, spent: Option<Spent>| {
         if let Some(spent) = spent {
             let mut row = vec![title.to_owned()];
-            row.resize(6, String::new());
+            row.resize(heading.len() - 2, String::new());
             row.extend([short(spent.macs), seconds(spent.seconds)]);
             rows.push(row);
         }
     };
-    total("incubation, one module after the other", report.incubation);
-    total("incubation, modules in parallel", report.longest_chain);
-    let heading = [
-        "network",
-        "accuracy",
-        "loss",
-        "parameters",
-        "trained",
-        "epochs",
-        "MACs",
-        "time",
-    ];
+    total("incubation, in sequence", report.incubation);
+    total("incubation, in parallel", report.longest_chain);
     print("")?;
     print(&table::table(&heading, &rows))?;
     print("")?;
     print(
-        "MACs: multiply-accumulate operations of training, forward and backward; frozen parts count for what they cost.",
+        "MACs: multiply-accumulate operations of training, forward and backward; frozen parts count",
     )?;
+    print("for what they cost. In parallel: the modules at the same time, the slowest counts.")?;
     print(
-        "Accuracy and loss: cross-entropy over the validation pictures. In a hybrid, [n] is the trained module's depth.",
+        "Loss: plain cross-entropy over the validation pictures, whatever was trained. In a hybrid, [n]",
     )?;
+    print("is the trained module's depth.")?;
     for replacement in &report.fallbacks {
         print(&format!("* {}: {replacement}", replacement.unit))?;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::picture::{Dataset, Normalisation};
-use super::{DataError, digits, folder, idx};
+use super::{DataError, Expected, digits, expected, folder, idx};
 
 /// The kinds of data sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,10 @@ pub struct DataConfig {
     /// change the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// What the whole data set should hold: checked when it is opened, and enough for `incubate plan`
+    /// where its folder is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
 }
 
 /// The largest numbers of pictures, checked.
@@ -164,7 +168,7 @@ impl DataConfig {
 /// If the configuration contradicts itself, or if data is missing or corrupt.
 pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
     let limits = config.limits()?;
-    match config.set {
+    let dataset = match config.set {
         DataSet::Digits => match &config.path {
             None => digits::open(config, limits),
             Some(path) => Err(DataError::Setting {
@@ -175,7 +179,9 @@ pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
         },
         DataSet::Idx => idx::open(config, config.folder(idx::EXPECTED)?, limits),
         DataSet::Folder => folder::open(config, config.folder(folder::EXPECTED)?, limits),
-    }
+    }?;
+    expected::check(config, &dataset)?;
+    Ok(dataset)
 }
 
 /// The name of the data set in a folder.

@@ -22,6 +22,16 @@ pub enum ExperimentError {
         /// Names of the built-in experiments.
         built_in: String,
     },
+    /// No built-in experiment has this name.
+    #[error("`{name}` is no experiment of this program{suggestion} (there are: {built_in})")]
+    NotBuiltIn {
+        /// What the person gave.
+        name: String,
+        /// The nearest name, in words.
+        suggestion: String,
+        /// Names of the built-in experiments.
+        built_in: String,
+    },
     /// The file is not TOML.
     #[error("`{}` is not valid TOML: {reason}", path.display())]
     Syntax {

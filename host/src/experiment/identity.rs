@@ -8,13 +8,14 @@ use toml::{Table, Value};
 use super::Experiment;
 
 impl Experiment {
-    /// Every setting in force, without the paths of pictures and plugins and without the number of
-    /// threads.
+    /// Every setting in force, without the paths of pictures and plugins, the number of threads, and
+    /// what is expected of the pictures.
     pub fn identity(&self) -> Table {
         let mut table = Table::try_from(self).unwrap_or_default();
         if let Some(Value::Table(data)) = table.get_mut("data") {
             data.remove("path");
             data.remove("threads");
+            data.remove("expected");
         }
         forget_paths(&mut table);
         table

@@ -1,5 +1,6 @@
 //! Experiments: what is trained and how, from defaults, a file, and the command line.
 
+mod built_in;
 mod check;
 mod error;
 mod failure;
@@ -8,8 +9,9 @@ mod layers;
 mod resolve;
 mod schema;
 
+pub use built_in::{BuiltInExperiment, built_in, find as find_built_in};
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
-pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
+pub use resolve::{Resolved, Setting, load, load_to_plan};
 pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};

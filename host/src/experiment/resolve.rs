@@ -6,50 +6,25 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::ExperimentError;
+use super::built_in::{self, built_in};
 use super::check::check;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Experiment, PhaseConfig};
-use crate::data::{self, DataConfig, Dataset, Loader, Part};
+use crate::data::{self, DataConfig, DataError, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
 use crate::plugin::Reference;
 use crate::random::Seed;
 use crate::spelling::{did_you_mean, nearest};
 
-/// An experiment that is compiled into the binary.
-#[derive(Clone, Copy, Debug)]
-pub struct BuiltInExperiment {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// Its file.
-    pub text: &'static str,
-}
-
 /// The host's defaults.
 const DEFAULTS: &str = include_str!("defaults.toml");
-
-/// The experiments that need no file.
-const BUILT_IN: [BuiltInExperiment; 2] = [
-    BuiltInExperiment {
-        name: "digits",
-        text: include_str!("../../experiments/digits.toml"),
-    },
-    BuiltInExperiment {
-        name: "fashion-mnist",
-        text: include_str!("../../experiments/fashion-mnist.toml"),
-    },
-];
 
 /// The tables of the phases, as they are written in experiments.
 const PHASES: [&str; 4] = ["meta", "module", "fine-tune", "baseline"];
 
 /// The tables that every phase inherits.
 const SHARED: [&str; 2] = ["schedule", "loss"];
-
-/// The experiments that need no file.
-pub fn built_in() -> &'static [BuiltInExperiment] {
-    &BUILT_IN
-}
 
 /// A checked experiment with its pictures.
 #[derive(Debug)]
@@ -58,6 +33,8 @@ pub struct Resolved {
     pub experiment: Experiment,
     /// The pictures that it names.
     pub dataset: Dataset,
+    /// The folder that should hold the pictures and is missing; then there are only their numbers.
+    pub missing: Option<PathBuf>,
     /// Where the values came from.
     layers: Layers,
 }
@@ -81,6 +58,7 @@ impl Resolved {
     pub fn recorded(experiment: Experiment) -> Result<Self, ExperimentError> {
         Ok(Self {
             dataset: data::open(&experiment.data)?,
+            missing: None,
             experiment,
             layers: Layers::default(),
         })
@@ -146,6 +124,25 @@ fn inherited(key: &str) -> Vec<String> {
 /// # Errors
 /// Everything that a person can have written wrongly; see [`ExperimentError`].
 pub fn load(reference: Option<&str>, assignments: &[String]) -> Result<Resolved, ExperimentError> {
+    resolve(layers(reference, assignments)?, |config| {
+        Ok((data::open(config)?, None))
+    })
+}
+
+/// As [`load`], but where the folder of the pictures is missing, the numbers in `data.expected` are
+/// enough: the experiment can be planned, and not run.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_plan(
+    reference: Option<&str>,
+    assignments: &[String],
+) -> Result<Resolved, ExperimentError> {
+    resolve(layers(reference, assignments)?, data::open_or_expect)
+}
+
+/// Defaults, the experiment, and the command line, one above the other.
+fn layers(reference: Option<&str>, assignments: &[String]) -> Result<Layers, ExperimentError> {
     let mut layers = Layers::default();
     let (table, source) = read(reference.unwrap_or("digits"))?;
     layers.apply(
@@ -154,13 +151,13 @@ pub fn load(reference: Option<&str>, assignments: &[String]) -> Result<Resolved,
     );
     layers.apply(&table, &source);
     layers.set(assignments)?;
-    resolve(layers)
+    Ok(layers)
 }
 
 /// The table of an experiment and what to call it.
 fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
     let path = PathBuf::from(reference);
-    if let Some(found) = BUILT_IN.iter().find(|one| one.name == reference)
+    if let Some(found) = built_in().iter().find(|one| one.name == reference)
         && !path.is_file()
     {
         let table = parse(found.text, Path::new(found.name))?;
@@ -172,7 +169,7 @@ fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
     let text = std::fs::read_to_string(&path).map_err(|error| ExperimentError::Read {
         path: reference.to_owned(),
         reason: error.to_string(),
-        built_in: BUILT_IN.map(|one| one.name).join(", "),
+        built_in: built_in::names(),
     })?;
     let mut table = parse(&text, &path)?;
     // The record of a run keeps references as they were given, from wherever that was.
@@ -209,7 +206,10 @@ fn anchor(table: &mut Table, folder: &Path) {
 }
 
 /// Checks the merged layers and builds the experiment.
-fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
+fn resolve(
+    mut layers: Layers,
+    open: impl FnOnce(&DataConfig) -> Result<(Dataset, Option<PathBuf>), DataError>,
+) -> Result<Resolved, ExperimentError> {
     let preset = layers
         .table()
         .get("model")
@@ -218,7 +218,7 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
         .map(ToOwned::to_owned);
     let mut table = layers.table().clone();
     let data: DataConfig = section(&table, "data", &layers)?;
-    let dataset = data::open(&data)?;
+    let (dataset, missing) = open(&data)?;
 
     // From below: defaults, the preset, what the data set says, what the person wrote.
     let mut model = Table::new();
@@ -301,6 +301,7 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
     Ok(Resolved {
         experiment,
         dataset,
+        missing,
         layers,
     })
 }

@@ -158,6 +158,22 @@ impl Architecture {
         }
     }
 
+    /// The same as the reference implementation of the method computes it, with gradients of frozen
+    /// weights behind the trained module that nothing uses.
+    pub fn reference_macs(&self, depths: &[usize], trained: Trained) -> TrainingMacs {
+        match self {
+            Self::Vit(config) => config.reference_macs(depths, trained),
+        }
+    }
+
+    /// What papers count for layer normalisation in a forward pass of one picture beside the products
+    /// of matrices: 5 for every normalised value, as the profiler fvcore does.
+    pub fn normalisation_macs(&self, depths: &[usize]) -> u64 {
+        match self {
+            Self::Vit(config) => config.normalisation_macs(depths),
+        }
+    }
+
     /// The stage-local names of the parameters of each stage of a network with these depths, in the
     /// order of the weight file.
     pub fn parameter_names(&self, depths: &[usize]) -> Vec<Vec<String>> {

@@ -102,6 +102,23 @@ impl Products {
     }
 }
 
+/// Adds up the stages of a network as the reference implementation of the method computes them: in the
+/// frozen stages behind the trained one, it computes gradients of weights that nothing uses.
+pub(super) fn reference_macs(stages: &[Products], trained: Trained) -> TrainingMacs {
+    let first = match trained {
+        Trained::All => 0,
+        Trained::Module(module) => module,
+    };
+    TrainingMacs {
+        forward: stages.iter().map(|products| products.forward()).sum(),
+        backward: stages
+            .iter()
+            .skip(first)
+            .map(|products| products.trained())
+            .sum(),
+    }
+}
+
 /// Adds up the stages of a network.
 pub(super) fn training_macs(stages: &[Products], trained: Trained) -> TrainingMacs {
     let mut total = TrainingMacs::default();

@@ -60,6 +60,10 @@ pub struct UnitResult {
     pub loss: f64,
     /// The share of them classified rightly.
     pub accuracy: f64,
+    /// The share of them whose class is among the five that the network finds likeliest; runs of
+    /// version 0.1 do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
     /// Numbers of the network that was evaluated.
     pub parameters: u64,
     /// Numbers that were trained.

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod bench;
+mod confusion;
 mod cost;
 mod division;
 mod error;
@@ -13,16 +14,19 @@ mod metrics;
 mod phase;
 mod plan;
 mod prepare;
+mod ratio;
 mod report;
 mod runner;
 mod weights;
 
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};
+pub use confusion::{ClassScore, Confusion, Mistake};
 pub use cost::{EqualCompute, PhaseCost};
 pub use error::{Place, TrainError};
-pub use evaluation::{Score, evaluate};
+pub use evaluation::{Answer, Answers, FIRST, Score, Validation};
 pub use exchange::{ExchangeError, Received, check_weights, receive};
-pub use plan::{Plan, PlannedUnit};
+pub use plan::{Plan, PlannedNetwork, PlannedUnit};
 pub use prepare::{Configured, PhasePlugins, Prepared, prepare};
+pub use ratio::{Ratio, Ratios, UnitRatio};
 pub use report::{Report, Row, Spent};
 pub use runner::Runner;

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 
 use super::cost::PhaseCost;
 use super::error::Place;
-use super::evaluation::{Score, evaluate};
+use super::evaluation::{Score, Validation};
 use super::fallback::Standby;
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
@@ -73,6 +73,8 @@ struct State<'a> {
     loss: Standby<'a, LossHook>,
     fallbacks: Vec<Replacement>,
     pending: PendingMetrics,
+    /// The pictures of every evaluation.
+    validation: Validation,
     /// The rate of every group; fixed for an epoch when the schedule steps by epochs.
     rates: [f64; ParameterGroup::ALL.len()],
     /// The update that is under way, from 0.
@@ -117,6 +119,11 @@ impl PhaseTraining<'_> {
             loss: Standby::start(&self.plugins.loss, context).map_err(start)?,
             fallbacks: Vec::new(),
             pending: PendingMetrics::default(),
+            validation: Validation::new(
+                self.dataset,
+                self.picture_size,
+                self.config.batch / self.config.accumulation,
+            )?,
             rates: [0.0; ParameterGroup::ALL.len()],
             update: 0,
             epoch: 0,
@@ -267,14 +274,8 @@ impl PhaseTraining<'_> {
 
     /// Scores the network after an epoch and tells schedule and observer.
     fn evaluate(&self, state: &mut State<'_>) -> Result<Score, TrainError> {
-        let batch = self.config.batch / self.config.accumulation;
-        let score = evaluate(
-            &state.network,
-            self.dataset,
-            self.picture_size,
-            batch,
-            self.device,
-        )?;
+        let answers = state.validation.evaluate(&state.network, self.device)?;
+        let score = answers.score();
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         let begun = Instant::now();
         let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];
@@ -290,6 +291,7 @@ impl PhaseTraining<'_> {
             epoch: state.epoch,
             loss: score.loss,
             accuracy: score.accuracy,
+            top5: Some(score.top5),
         })?;
         Ok(score)
     }

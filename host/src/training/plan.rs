@@ -4,16 +4,32 @@ use serde::Serialize;
 
 use super::cost::{EqualCompute, depths, trained};
 use super::division::{Division, divide};
+use super::ratio::Ratios;
 use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::event::Replacement;
-use crate::model::{Costs, Trained};
+use crate::model::{Architecture, Costs, Trained};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::run::Unit;
 
 /// Bytes of a number in float32.
 const FLOAT: u64 = 4;
+
+/// A network and what one picture costs in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedNetwork {
+    /// What it is.
+    pub name: String,
+    /// Blocks of every stage.
+    pub depths: Vec<usize>,
+    /// Numbers of the network.
+    pub parameters: u64,
+    /// MACs of the forward pass of one picture: the products of matrices.
+    pub forward_macs: u64,
+    /// The same with layer normalisation counted, as in the tables of papers.
+    pub published_macs: u64,
+}
 
 /// One unit as it would run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,6 +62,10 @@ pub struct PlannedUnit {
 pub struct Plan {
     /// The modules.
     pub division: Vec<ModuleDepth>,
+    /// The target network and the meta model.
+    pub networks: Vec<PlannedNetwork>,
+    /// What the units cost beside end-to-end training.
+    pub ratios: Ratios,
     /// The units that cost something, in order.
     pub units: Vec<PlannedUnit>,
     /// The partition scheme that failed and was replaced, if it was.
@@ -97,7 +117,14 @@ impl Plan {
                 }
             })
             .collect();
+        let networks = [
+            ("target network", Phase::Baseline),
+            ("meta model", Phase::Meta),
+        ]
+        .map(|(name, phase)| network(name, phase, &experiment.model, &division));
         Ok(Self {
+            networks: networks.into(),
+            ratios: Ratios::new(&compute),
             division,
             units,
             replaced,
@@ -116,6 +143,24 @@ impl Plan {
                     (method + unit.total_macs, end_to_end)
                 }
             })
+    }
+}
+
+/// What one picture costs in the network of a phase.
+fn network(
+    name: &str,
+    phase: Phase,
+    architecture: &Architecture,
+    division: &[ModuleDepth],
+) -> PlannedNetwork {
+    let depths = depths(phase, division);
+    let forward_macs = architecture.training_macs(&depths, trained(phase)).forward;
+    PlannedNetwork {
+        name: name.to_owned(),
+        parameters: Size::new(phase, division, &architecture.costs(1)).parameters,
+        forward_macs,
+        published_macs: forward_macs + architecture.normalisation_macs(&depths),
+        depths,
     }
 }
 

@@ -17,7 +17,9 @@ pub struct Row {
     pub title: String,
     /// The share of validation pictures classified rightly.
     pub accuracy: f64,
-    /// Cross-entropy over them.
+    /// The share whose class is among the five that the network finds likeliest, where it was counted.
+    pub top5: Option<f64>,
+    /// Plain cross-entropy over them.
     pub loss: f64,
     /// Numbers of the network that was scored.
     pub parameters: u64,
@@ -43,6 +45,8 @@ pub struct Spent {
 /// The table of a run; units that are not finished are missing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
+    /// Classes that the networks tell apart.
+    pub classes: usize,
     /// The finished units, in order.
     pub rows: Vec<Row>,
     /// Meta, modules, assembly, and fine-tuning together, when all are finished.
@@ -63,6 +67,7 @@ impl Report {
     pub(super) fn new(
         folder: &RunFolder,
         division: &[ModuleDepth],
+        classes: usize,
         fallbacks: &[Replacement],
     ) -> Result<Self, TrainError> {
         let mut results = Vec::new();
@@ -72,6 +77,7 @@ impl Report {
             }
         }
         let mut report = Self::from_results(&results, division);
+        report.classes = classes;
         report.fallbacks.splice(..0, fallbacks.iter().cloned());
         Ok(report)
     }
@@ -116,6 +122,7 @@ impl Report {
             })
         };
         Self {
+            classes: 0,
             rows: results
                 .iter()
                 .map(|(unit, result)| row(*unit, result, division))
@@ -166,6 +173,7 @@ fn row(unit: Unit, result: &UnitResult, division: &[ModuleDepth]) -> Row {
         unit: unit.to_string(),
         title,
         accuracy: result.accuracy,
+        top5: result.top5,
         loss: result.loss,
         parameters: result.parameters,
         trained_parameters: result.trained_parameters,
@@ -187,6 +195,7 @@ mod tests {
             device: "cpu".into(),
             loss: 0.5,
             accuracy: 0.9,
+            top5: None,
             parameters: 10,
             trained_parameters: 5,
             epochs: 1,

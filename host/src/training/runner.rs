@@ -10,7 +10,7 @@ use toml::Table;
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
 use super::division::{Division, divide};
-use super::evaluation::{Score, evaluate};
+use super::evaluation::{Answers, Score, Validation};
 use super::fallback::Standby;
 use super::phase::PhaseTraining;
 use super::report::Report;
@@ -209,20 +209,17 @@ impl Runner {
     /// # Errors
     /// When a result cannot be read.
     pub fn report(&self) -> Result<Report, TrainError> {
-        Report::new(&self.folder, &self.division, &self.fallbacks)
+        let classes = self.prepared.experiment().model.classes();
+        Report::new(&self.folder, &self.division, classes, &self.fallbacks)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
     ///
     /// # Errors
     /// When the unit is not finished or its files are damaged.
-    pub fn evaluate(&self, unit: Unit) -> Result<Score, TrainError> {
+    pub fn evaluate(&self, unit: Unit) -> Result<Answers, TrainError> {
         let network = self.assembly().finished(unit)?;
-        let batch = match unit {
-            Unit::Train(phase) => self.prepared.experiment().phase(phase).batch,
-            Unit::Assemble => self.prepared.experiment().fine_tune.batch,
-        };
-        self.score(&network, batch)
+        self.answers(&network, unit)
     }
 
     /// Does one unit.
@@ -255,6 +252,7 @@ impl Runner {
             unit: unit.to_string(),
             loss: result.loss,
             accuracy: result.accuracy,
+            top5: result.top5,
             seconds: result.seconds,
         })?;
         Ok(())
@@ -348,7 +346,7 @@ impl Runner {
             trained_parameters: 0,
         })?;
         let Built { network, from } = self.assembly().assemble()?;
-        let score = self.score(&network, self.prepared.experiment().fine_tune.batch)?;
+        let score = self.answers(&network, Unit::Assemble)?.score();
         let result = UnitResult {
             trained_parameters: 0,
             ..self.result(Unit::Assemble, &network, score, from)
@@ -406,16 +404,16 @@ impl Runner {
         self.prepared.experiment().model.input()[1]
     }
 
-    /// Scores a network.
-    fn score(&self, network: &Network, batch: usize) -> Result<Score, TrainError> {
+    /// What the network of a unit says about the validation pictures, in batches as while training.
+    fn answers(&self, network: &Network, unit: Unit) -> Result<Answers, TrainError> {
+        let phase = match unit {
+            Unit::Train(phase) => phase,
+            Unit::Assemble => Phase::FineTune,
+        };
+        let config = self.prepared.experiment().phase(phase);
+        let batch = config.batch / config.accumulation;
         let dataset = &self.prepared.resolved.dataset;
-        evaluate(
-            network,
-            dataset,
-            self.picture_size(),
-            batch,
-            &self.device.device,
-        )
+        Validation::new(dataset, self.picture_size(), batch)?.evaluate(network, &self.device.device)
     }
 
     /// What builds networks from the run folder.
@@ -441,6 +439,7 @@ impl Runner {
             device: self.device.name.clone(),
             loss: score.loss,
             accuracy: score.accuracy,
+            top5: Some(score.top5),
             parameters: network.parameter_count(),
             trained_parameters: network.trained_parameter_count(),
             epochs: 0,

@@ -1,7 +1,9 @@
 //! What the parts of a Vision Transformer cost.
 
 use super::config::VitConfig;
-use crate::model::cost::{Cost, Costs, Products, Trained, TrainingMacs, training_macs};
+use crate::model::cost::{
+    Cost, Costs, Products, Trained, TrainingMacs, reference_macs, training_macs,
+};
 
 /// Bytes of a value.
 const VALUE: u64 = size_of::<f32>() as u64;
@@ -56,6 +58,26 @@ impl VitConfig {
         depths: &[usize],
         trained: Trained,
     ) -> TrainingMacs {
+        training_macs(&self.stage_products(depths), trained)
+    }
+
+    /// The same as the reference implementation of the method computes it.
+    pub(in crate::model) fn reference_macs(
+        &self,
+        depths: &[usize],
+        trained: Trained,
+    ) -> TrainingMacs {
+        reference_macs(&self.stage_products(depths), trained)
+    }
+
+    /// Five for every normalised value of a picture: two norms in a block, one behind the last.
+    pub(in crate::model) fn normalisation_macs(&self, depths: &[usize]) -> u64 {
+        let norms = 2 * depths.iter().sum::<usize>() + 1;
+        5 * (norms * self.tokens() * self.width) as u64
+    }
+
+    /// Multiplications of every stage of a network with these depths.
+    fn stage_products(&self, depths: &[usize]) -> Vec<Products> {
         let mut stages: Vec<Products> = depths
             .iter()
             .map(|&depth| self.block_products().times(depth as u64))
@@ -66,7 +88,7 @@ impl VitConfig {
         if let Some(last) = stages.last_mut() {
             *last = last.and(self.exit_products());
         }
-        training_macs(&stages, trained)
+        stages
     }
 
     fn entry_products(&self) -> Products {
