@@ -2,6 +2,7 @@
 
 mod built_in;
 mod check;
+mod compatibility;
 mod error;
 mod failure;
 mod identity;
@@ -10,8 +11,11 @@ mod resolve;
 mod schema;
 
 pub use built_in::{BuiltInExperiment, built_in, find as find_built_in};
+pub use compatibility::{Compatibility, Defect};
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use resolve::{Resolved, Setting, load, load_to_plan};
-pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};
+pub use schema::{
+    DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig, RateRule,
+};

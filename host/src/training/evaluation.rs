@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::TrainError;
 use crate::data::{Dataset, Loader, Part};
-use crate::model::{DropPath, Network};
+use crate::model::{Network, Noise};
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -91,7 +91,7 @@ impl Validation {
             let batch = batch?;
             let images =
                 Tensor::<4>::from_data(TensorData::new(batch.images, batch.shape), &device);
-            let logits = network.forward(images, &DropPath::off()).logits;
+            let logits = network.forward(images, &Noise::off()).logits;
             labels.extend(batch.labels.iter().map(|label| *label as usize));
             judged.push(Judged::new(logits, batch.labels, &device));
         }

@@ -22,7 +22,7 @@ mod weights;
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};
 pub use confusion::{ClassScore, Confusion, Mistake};
 pub use cost::{EqualCompute, PhaseCost};
-pub use error::{Place, TrainError};
+pub use error::{Listed, Place, TrainError};
 pub use evaluation::{Answer, Answers, FIRST, Score, Validation};
 pub use exchange::{ExchangeError, Received, check_weights, receive};
 pub use plan::{Plan, PlannedNetwork, PlannedUnit};
