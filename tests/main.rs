@@ -10,6 +10,7 @@ mod command;
 mod contracts;
 mod data;
 mod doctor;
+mod evaluation;
 mod examples;
 mod fallback;
 #[cfg(feature = "wgpu")]
@@ -21,6 +22,7 @@ mod new_plugin;
 mod operations;
 mod parity;
 mod parity_plugins;
+mod planning;
 mod plugin;
 mod registry;
 mod replay;

@@ -1,6 +1,6 @@
 //! `incubate init`: an experiment of the program as a file, to be changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -8,6 +8,7 @@ use super::arguments::InitOptions;
 use super::{print, table};
 use crate::experiment::{self, BuiltInExperiment};
 use crate::output;
+use crate::spelling::shell_word;
 
 /// Lists the experiments, or writes one and says what comes next.
 pub(super) fn init(options: &InitOptions) -> Result<()> {
@@ -29,7 +30,7 @@ pub(super) fn init(options: &InitOptions) -> Result<()> {
             folder.display()
         ))?;
     }
-    let named = name_of(&file);
+    let named = shell_word(&file.display().to_string());
     print(&format!("See it:    incubate plan {named}"))?;
     print(&format!("Train it:  incubate run {named}"))
 }
@@ -40,15 +41,7 @@ fn list() -> Result<()> {
     let rows: Vec<_> = experiment::built_in().iter().map(row).collect();
     print(&table::text(&["experiment", "what it is"], &rows))?;
     print("")?;
-    print("Write one into a file with `incubate init NAME`, or run it as it is with `incubate run NAME`.")
-}
-
-/// The file on a command line; a name without a folder could be that of a built-in experiment.
-fn name_of(file: &Path) -> String {
-    let text = file.display().to_string();
-    if text.contains(char::is_whitespace) {
-        format!("'{text}'")
-    } else {
-        text
-    }
+    print(
+        "Write one into a file with `incubate init NAME`, or run it as it is with `incubate run NAME`.",
+    )
 }

@@ -20,7 +20,10 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         &options.experiment.assignments,
     )?;
     let settings = resolved.settings();
-    let missing = resolved.missing.as_deref().map(|folder| planned_blind(folder, &resolved.dataset));
+    let missing = resolved
+        .missing
+        .as_deref()
+        .map(|folder| planned_blind(folder, &resolved.dataset));
     let mut host = plugin_host()?;
     sources::supply(
         &mut host,
@@ -151,7 +154,9 @@ fn show_networks(plan: &Plan) -> Result<()> {
     ];
     print(&table::table(&heading, &rows))?;
     print("")?;
-    print("MACs forward: products of matrices for one picture. With norms: 5 more for every value that a")?;
+    print(
+        "MACs forward: products of matrices for one picture. With norms: 5 more for every value that a",
+    )?;
     print("layer normalisation takes, as in the tables of papers.")
 }
 
@@ -190,9 +195,15 @@ fn show_ratios(ratios: &Ratios) -> Result<()> {
     ];
     print(&table::table(&heading("the run / baseline"), &rows))?;
     print("")?;
-    print("blocks: 1 for the forward pass of a block, 1 for the gradient of its input, 1 for that of its")?;
-    print("weights, nothing for the rest. (reference): with the gradients of frozen weights behind the")?;
-    print("module that the method's reference implementation computes and throws away. In parallel: every")?;
+    print(
+        "blocks: 1 for the forward pass of a block, 1 for the gradient of its input, 1 for that of its",
+    )?;
+    print(
+        "weights, nothing for the rest. (reference): with the gradients of frozen weights behind the",
+    )?;
+    print(
+        "module that the method's reference implementation computes and throws away. In parallel: every",
+    )?;
     print("module on a machine of its own, the heaviest counts.")
 }
 

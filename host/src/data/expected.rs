@@ -58,7 +58,10 @@ pub(super) fn check(config: &DataConfig, dataset: &Dataset) -> Result<(), DataEr
             dataset.validation.len(),
         ),
     ];
-    match numbers.into_iter().find(|(_, wanted, found)| wanted != found) {
+    match numbers
+        .into_iter()
+        .find(|(_, wanted, found)| wanted != found)
+    {
         None => Ok(()),
         Some((key, wanted, found)) => Err(DataError::Setting {
             key,

@@ -120,7 +120,10 @@ mod tests {
     fn rows(picture: &RgbImage) -> Vec<String> {
         picture
             .rows()
-            .map(|row| row.map(|pixel| if pixel.0[0] > 0 { '#' } else { '.' }).collect())
+            .map(|row| {
+                row.map(|pixel| if pixel.0[0] > 0 { '#' } else { '.' })
+                    .collect()
+            })
             .collect()
     }
 
@@ -141,7 +144,10 @@ mod tests {
 
     #[test]
     fn letters_and_digits_differ_from_each_other() {
-        let all: Vec<char> = ('A'..='Z').chain('0'..='9').chain("-_.,:/+&()'?".chars()).collect();
+        let all: Vec<char> = ('A'..='Z')
+            .chain('0'..='9')
+            .chain("-_.,:/+&()'?".chars())
+            .collect();
         for (index, letter) in all.iter().enumerate() {
             for other in &all[..index] {
                 assert_ne!(form(*letter), form(*other), "{letter} and {other}");

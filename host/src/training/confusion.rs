@@ -169,7 +169,13 @@ mod tests {
         let one = &classes[1];
         assert_eq!((one.pictures, one.accuracy, one.loss), (5, 0.2, 3.0));
         // Taken for 2 and 3 equally often: the first of them.
-        assert_eq!(one.mistake, Some(Mistake { class: 2, pictures: 2 }));
+        assert_eq!(
+            one.mistake,
+            Some(Mistake {
+                class: 2,
+                pictures: 2
+            })
+        );
         assert_eq!(classes[3].mistake, None);
     }
 }
