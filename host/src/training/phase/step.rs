@@ -39,10 +39,7 @@ impl PhaseTraining<'_> {
             let data = TensorData::new(slice(targets, classes), [pictures, classes]);
             Tensor::<2>::from_data(data, &plain)
         });
-        let samples = batch.indices[first..first + pictures]
-            .iter()
-            .map(|index| *index as u64)
-            .collect();
+        let samples = batch.samples[first..first + pictures].to_vec();
         let drop_path = DropPath::new(
             self.config.drop_path,
             Seed(self.seed),
