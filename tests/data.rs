@@ -688,8 +688,9 @@ fn threads_do_not_change_the_result() {
     }
     let augmentation = Augmentation {
         crop_padding: 2,
-        flip: true,
+        flip: 0.5,
         mixup: 0.8,
+        ..Augmentation::default()
     };
     let all = |threads| {
         let config = DataConfig {
@@ -713,8 +714,8 @@ fn augmentation_depends_on_the_sample_and_not_on_the_batch() {
     let digits = open(&DataConfig::default()).unwrap();
     let augmentation = Augmentation {
         crop_padding: 1,
-        flip: true,
-        mixup: 0.0,
+        flip: 0.5,
+        ..Augmentation::default()
     };
     let pictures = |batch| {
         let augmentation = Some(augmentation.clone());

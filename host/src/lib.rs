@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod builder;
+mod cache;
 pub mod cli;
 pub mod conformance;
 pub mod data;

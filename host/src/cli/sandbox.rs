@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub(super) use crate::cache::cache_folder;
 use crate::plugin::PluginHost;
 
 /// The plugin host with its cache of compiled plugins, which needs a home folder.
@@ -18,13 +19,4 @@ pub(super) fn plugin_host() -> Result<PluginHost> {
 /// Where compiled plugins are kept.
 pub(super) fn compiled_folder() -> Option<PathBuf> {
     cache_folder().map(|folder| folder.join("plugins"))
-}
-
-/// The user's folder for what can be made or fetched again.
-pub(super) fn cache_folder() -> Option<PathBuf> {
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("incubate"))
 }

@@ -1,48 +1,166 @@
 //! Random changes of training pictures, each draw a function of (seed, phase, epoch, sample, purpose).
+//!
+//! What happens to a picture is drawn first, as [`Draws`], and done to its bytes afterwards, so that
+//! it can be shown, and tested against other implementations, without its randomness. The order is
+//! timm's: crop, flip, RandAugment or colour jitter, normalisation, erasing, and then mixing of the
+//! batch.
+
+mod affine;
+mod blend;
+mod crop;
+mod erasing;
+mod flip;
+mod jitter;
+mod mixing;
+mod operation;
+mod rand_augment;
+mod setting;
+mod tone;
 
 use rand::RngExt;
-use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
+pub use self::crop::Crop;
+pub use self::erasing::ErasingMode;
+pub use self::jitter::ColourJitter;
+pub use self::mixing::Mixing;
+pub use self::operation::Operation;
+pub use self::rand_augment::RandAugment;
+
+pub(super) use self::erasing::erase;
+
+use super::resize::{Interpolation, Region};
+use super::{DataError, Picture};
 use crate::phase::Phase;
-use crate::random::{Key, Seed};
+use crate::random::{Key, Seed, Stream};
 
 /// Which random changes training pictures get; by default none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
     /// Black pixels around the picture, out of which a window of its size is cut at random; 0 is no
-    /// cropping.
+    /// cropping. For small pictures, in place of `random_resized_crop`.
     pub crop_padding: usize,
-    /// Whether to mirror every other picture, left to right.
-    pub flip: bool,
+    /// The least and the largest share of a picture's area that a random region of it has, which
+    /// becomes the whole picture; `None`, written `false`, is off, and `true` is `[0.08, 1.0]`.
+    #[serde(with = "setting::area")]
+    pub random_resized_crop: Option<[f64; 2]>,
+    /// The least and the largest width of that region, over its height; its logarithm is uniform.
+    pub crop_ratio: [f64; 2],
+    /// How `random_resized_crop` and `rand_augment` compute pixels between pixels.
+    pub interpolation: Interpolation,
+    /// The probability with which a picture is mirrored, left to right; `true` is 0.5.
+    #[serde(deserialize_with = "setting::probability_or_half")]
+    pub flip: f64,
+    /// Random operations in timm's notation, such as `rand-m9-mstd0.5-inc1`; `None`, written
+    /// `false`, is off.
+    #[serde(with = "setting::policy")]
+    pub rand_augment: Option<RandAugment>,
+    /// How much brightness, contrast, and saturation vary, in place of `rand_augment`: each factor
+    /// is uniform in 1 ± its value. One number is for all three.
+    pub colour_jitter: ColourJitter,
+    /// The probability with which a rectangle of a picture is erased after normalisation.
+    pub random_erasing: f64,
+    /// What is put into it.
+    pub erasing_mode: ErasingMode,
+    /// How many rectangles are erased, which share the area of one.
+    pub erasing_count: usize,
     /// Parameter of the symmetric beta distribution of the weight with which a batch is mixed with
-    /// itself in reverse order (mixup, Zhang et al. 2018, one weight a batch); 0 is no mixing.
+    /// itself in reverse order (mixup, Zhang et al. 2018, one weight a batch); 0 is no mixup.
     pub mixup: f64,
+    /// Parameter of the symmetric beta distribution of the share of each picture that a rectangle of
+    /// its partner leaves (CutMix, Yun et al. 2019, one rectangle a batch); 0 is no CutMix.
+    pub cutmix: f64,
+    /// The probability with which a batch is mixed at all.
+    pub mix_probability: f64,
+    /// Where both are on, the probability of CutMix in place of mixup.
+    pub switch_probability: f64,
+    /// How many differently changed copies of each picture follow each other in an epoch, which has
+    /// as many pictures as ever and therefore fewer different ones (Hoffer et al. 2020).
+    pub repeats: usize,
 }
 
-/// Where the window of one picture is, and whether it is mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct View {
-    /// Columns to the right, negative to the left.
-    pub(super) right: isize,
-    /// Rows down, negative up.
-    pub(super) down: isize,
-    pub(super) mirrored: bool,
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self {
+            crop_padding: 0,
+            random_resized_crop: None,
+            crop_ratio: [3.0 / 4.0, 4.0 / 3.0],
+            interpolation: Interpolation::Bicubic,
+            flip: 0.0,
+            rand_augment: None,
+            colour_jitter: ColourJitter::default(),
+            random_erasing: 0.0,
+            erasing_mode: ErasingMode::Pixel,
+            erasing_count: 1,
+            mixup: 0.0,
+            cutmix: 0.0,
+            mix_probability: 1.0,
+            switch_probability: 0.5,
+            repeats: 1,
+        }
+    }
 }
 
-impl View {
+/// Whose draws: a picture in an epoch, or a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Occasion {
+    pub(super) seed: Seed,
+    pub(super) phase: Phase,
+    pub(super) epoch: u64,
+    /// The number of the sample or of the batch.
+    pub(super) number: u64,
+}
+
+impl Occasion {
+    /// The random numbers for one purpose.
+    pub(super) fn stream(&self, purpose: &str) -> Stream {
+        self.seed.stream(&Key {
+            phase: self.phase,
+            epoch: self.epoch,
+            sample: self.number,
+            purpose,
+        })
+    }
+}
+
+/// What becomes of one picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Draws {
+    /// Which part of the picture is taken.
+    pub crop: Crop,
+    /// Whether it is mirrored, left to right.
+    pub mirrored: bool,
+    /// What happens to its bytes after that, in this order.
+    pub operations: Vec<Operation>,
+    /// What is erased of the normalised picture.
+    pub erased: Vec<Region>,
+}
+
+impl Draws {
     /// The picture as it is.
     pub(super) const PLAIN: Self = Self {
-        right: 0,
-        down: 0,
+        crop: Crop::Whole,
         mirrored: false,
+        operations: Vec::new(),
+        erased: Vec::new(),
     };
 }
 
 impl Augmentation {
-    pub(super) fn validate(&self, picture_size: usize) -> Result<(), DataError> {
+    /// Refuses what cannot be, for inputs of `picture_size` pixels in each direction.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Setting`] with the first key whose value is impossible.
+    pub fn validate(&self, picture_size: usize) -> Result<(), DataError> {
+        let refuse = |key, value: String, reason: &str| {
+            Err(DataError::Setting {
+                key,
+                value,
+                reason: reason.to_owned(),
+            })
+        };
         if self.crop_padding >= picture_size {
             return Err(DataError::Setting {
                 key: "crop_padding",
@@ -52,162 +170,150 @@ impl Augmentation {
                 ),
             });
         }
-        if !(self.mixup.is_finite() && self.mixup >= 0.0) {
-            return Err(DataError::Setting {
-                key: "mixup",
-                value: self.mixup.to_string(),
-                reason: "it has to be 0 (off) or positive and finite".to_owned(),
-            });
+        if self.crop_padding > 0 && self.random_resized_crop.is_some() {
+            return refuse(
+                "crop_padding",
+                self.crop_padding.to_string(),
+                "`random_resized_crop` is on; set one of them to 0 or `false`",
+            );
+        }
+        if let Some([least, most]) = self.random_resized_crop
+            && !(0.0 < least && least <= most && most <= 1.0)
+        {
+            return refuse(
+                "random_resized_crop",
+                format!("[{least}, {most}]"),
+                "it has to be two shares of the area, above 0 and up to 1, the smaller one first; the recipe has [0.08, 1.0]",
+            );
+        }
+        let [least, most] = self.crop_ratio;
+        if !(0.0 < least && least <= most && most.is_finite()) {
+            return refuse(
+                "crop_ratio",
+                format!("[{least}, {most}]"),
+                "it has to be two positive ratios of width to height, the smaller one first; the recipe has [0.75, 1.3333333333333333]",
+            );
+        }
+        for (key, value) in [
+            ("flip", self.flip),
+            ("random_erasing", self.random_erasing),
+            ("mix_probability", self.mix_probability),
+            ("switch_probability", self.switch_probability),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return refuse(
+                    key,
+                    value.to_string(),
+                    "it has to be a probability from 0 to 1",
+                );
+            }
+        }
+        for (key, value) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return refuse(
+                    key,
+                    value.to_string(),
+                    "it has to be 0 (off) or positive and finite",
+                );
+            }
+        }
+        for (key, value) in [
+            ("erasing_count", self.erasing_count),
+            ("repeats", self.repeats),
+        ] {
+            if value == 0 {
+                return refuse(key, "0".to_owned(), "it has to be at least 1");
+            }
+        }
+        self.colour_jitter.validate()?;
+        if self.colour_jitter.is_on() && self.rand_augment.is_some() {
+            return refuse(
+                "colour_jitter",
+                self.colour_jitter.to_string(),
+                "`rand_augment` is on, beside which it is not used; set it to 0, or `rand_augment` to `false`",
+            );
         }
         Ok(())
     }
 
-    /// What becomes of one picture.
-    pub(super) fn view(&self, seed: Seed, phase: Phase, epoch: u64, sample: u64) -> View {
-        let stream = |purpose| {
-            seed.stream(&Key {
-                phase,
-                epoch,
-                sample,
-                purpose,
-            })
-        };
-        let mut view = View::PLAIN;
-        if self.crop_padding > 0 {
-            let mut stream = stream("crop");
-            let padding = self.crop_padding as i64;
-            view.down = stream.random_range(-padding..=padding) as isize;
-            view.right = stream.random_range(-padding..=padding) as isize;
-        }
-        if self.flip {
-            view.mirrored = stream("flip").random();
-        }
-        view
+    /// Whether the bytes of a picture are changed so much that threads are worth it.
+    pub(super) fn is_costly(&self) -> bool {
+        self.random_resized_crop.is_some()
+            || self.rand_augment.is_some()
+            || self.colour_jitter.is_on()
+            || self.random_erasing > 0.0
     }
 
-    /// The weight of a batch against its reverse, if they are mixed.
-    pub(super) fn mixing_weight(
+    /// What becomes of a picture of `width` times `height` pixels, as an input of `size` in each
+    /// direction.
+    pub(super) fn draw(
         &self,
-        seed: Seed,
-        phase: Phase,
-        epoch: u64,
-        batch: u64,
-    ) -> Option<f32> {
-        if self.mixup <= 0.0 {
-            return None;
+        occasion: &Occasion,
+        (width, height): (usize, usize),
+        size: usize,
+    ) -> Draws {
+        let crop = if let Some(area) = self.random_resized_crop {
+            let mut stream = occasion.stream("resized-crop");
+            Crop::Resized(crop::draw(
+                &mut stream,
+                (width, height),
+                area,
+                self.crop_ratio,
+            ))
+        } else if self.crop_padding > 0 {
+            let mut stream = occasion.stream("crop");
+            let padding = self.crop_padding as i64;
+            let down = stream.random_range(-padding..=padding) as isize;
+            let right = stream.random_range(-padding..=padding) as isize;
+            Crop::Padded { right, down }
+        } else {
+            Crop::Whole
+        };
+        let mirrored = self.flip > 0.0 && occasion.stream("flip").random::<f64>() < self.flip;
+        let operations = match &self.rand_augment {
+            Some(policy) => policy.draw(&mut occasion.stream("rand-augment")),
+            None if self.colour_jitter.is_on() => self
+                .colour_jitter
+                .draw(&mut occasion.stream("colour-jitter")),
+            None => Vec::new(),
+        };
+        let erased = if self.random_erasing > 0.0 {
+            erasing::draw(
+                &mut occasion.stream("erasing"),
+                self.random_erasing,
+                self.erasing_count,
+                size,
+            )
+        } else {
+            Vec::new()
+        };
+        Draws {
+            crop,
+            mirrored,
+            operations,
+            erased,
         }
-        let mut stream = seed.stream(&Key {
-            phase,
-            epoch,
-            sample: batch,
-            purpose: "mixup",
-        });
-        let beta = Beta::new(self.mixup, self.mixup).expect("the parameter was validated");
-        Some(beta.sample(&mut stream) as f32)
+    }
+
+    /// The picture that the model will see, before normalisation: `size` pixels in each direction,
+    /// unless nothing of it is resized; `fill` is put where an operation takes pixels from outside.
+    pub(super) fn change(
+        &self,
+        draws: &Draws,
+        picture: Picture,
+        size: usize,
+        fill: [u8; 3],
+    ) -> Picture {
+        let mut picture = crop::apply(draws.crop, picture, size, self.interpolation);
+        if draws.mirrored {
+            flip::mirror(&mut picture);
+        }
+        for operation in &draws.operations {
+            operation.apply(&mut picture, fill, self.interpolation);
+        }
+        picture
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEED: Seed = Seed(3);
-
-    fn views(augmentation: &Augmentation) -> Vec<View> {
-        (0..4000)
-            .map(|sample| augmentation.view(SEED, Phase::Meta, 0, sample))
-            .collect()
-    }
-
-    #[test]
-    fn nothing_happens_by_default() {
-        let off = Augmentation::default();
-        assert!(views(&off).iter().all(|view| *view == View::PLAIN));
-        assert_eq!(off.mixing_weight(SEED, Phase::Meta, 0, 0), None);
-    }
-
-    #[test]
-    fn every_window_and_both_directions_occur_equally() {
-        let views = views(&Augmentation {
-            crop_padding: 1,
-            flip: true,
-            mixup: 0.0,
-        });
-        for right in -1..=1 {
-            for down in -1..=1 {
-                for mirrored in [false, true] {
-                    let view = View {
-                        right,
-                        down,
-                        mirrored,
-                    };
-                    let count = views.iter().filter(|other| **other == view).count() as f64;
-                    let expected = views.len() as f64 / 18.0;
-                    assert!(
-                        (count - expected).abs() < 5.0 * expected.sqrt(),
-                        "{view:?} {count}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn purposes_do_not_disturb_each_other() {
-        let crop = Augmentation {
-            crop_padding: 2,
-            ..Augmentation::default()
-        };
-        let both = Augmentation { flip: true, ..crop };
-        for (alone, together) in views(&crop).iter().zip(views(&both)) {
-            assert_eq!((alone.right, alone.down), (together.right, together.down));
-        }
-    }
-
-    #[test]
-    fn mixing_weights_follow_the_distribution() {
-        for alpha in [1e-3, 0.2, 0.8, 1.0, 4.0, 1e6] {
-            let augmentation = Augmentation {
-                mixup: alpha,
-                ..Augmentation::default()
-            };
-            let weights: Vec<f64> = (0..4000)
-                .filter_map(|batch| augmentation.mixing_weight(SEED, Phase::Meta, 0, batch))
-                .map(f64::from)
-                .collect();
-            assert_eq!(weights.len(), 4000);
-            assert!(
-                weights.iter().all(|weight| (0.0..=1.0).contains(weight)),
-                "{alpha}"
-            );
-            let count = weights.len() as f64;
-            let mean = weights.iter().sum::<f64>() / count;
-            let variance = weights.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / count;
-            let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
-            assert!(
-                (mean - 0.5).abs() < 5.0 * (expected / count).sqrt() + 1e-6,
-                "{alpha} {mean}"
-            );
-            assert!(
-                (variance / expected - 1.0).abs() < 0.1,
-                "{alpha} {variance} {expected}"
-            );
-        }
-    }
-
-    #[test]
-    fn impossible_settings_are_refused() {
-        let failure = |crop_padding, mixup| {
-            let augmentation = Augmentation {
-                crop_padding,
-                flip: false,
-                mixup,
-            };
-            augmentation.validate(8).unwrap_err().to_string()
-        };
-        assert!(failure(8, 0.0).starts_with("setting `crop_padding` is 8, but"));
-        for mixup in [-0.1, f64::NAN, f64::INFINITY] {
-            assert!(failure(0, mixup).starts_with("setting `mixup` is"));
-        }
-    }
-}
+mod tests;

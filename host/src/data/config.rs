@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::picture::{Dataset, Normalisation};
+use super::normalisation::KnownNormalisation;
+use super::picture::Dataset;
 use super::{DataError, Expected, digits, expected, folder, idx};
 
 /// The kinds of data sets.
@@ -32,6 +33,10 @@ pub struct DataConfig {
     /// At most so many training pictures, as many of each class as possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_limit: Option<usize>,
+    /// This share of the training pictures, as many of each class as possible: 0.25 is a quarter of
+    /// them. A larger share has all pictures of a smaller one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_fraction: Option<f64>,
     /// At most so many validation pictures, as many of each class as possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_limit: Option<usize>,
@@ -39,8 +44,16 @@ pub struct DataConfig {
     /// size, then the centre. Default: `true` for `folder`, otherwise `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<bool>,
-    /// Mean of each channel, where black is 0 and white 1. Default: measured over the training
-    /// pictures before limits; for `folder` the values customary for ImageNet.
+    /// The share of the shorter side that evaluation sees: it is resized to the model's size divided
+    /// by this, rounded down, and the centre is cut out. The paper's recipe has 0.875 for pictures
+    /// above 32 pixels. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation_crop: Option<f64>,
+    /// `measured` over the training pictures before limits, or `imagenet`, the values customary for
+    /// it. Default: `measured`; for `folder` `imagenet`. Not beside `mean` and `std`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<KnownNormalisation>,
+    /// Mean of each channel, where black is 0 and white 1. Default: as `normalisation` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, with a default like the mean's; both or none are given.
@@ -59,59 +72,21 @@ pub struct DataConfig {
 /// The largest numbers of pictures, checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    pub(super) train: Option<usize>,
+    train: Option<usize>,
+    train_fraction: Option<f64>,
     pub(super) validation: Option<usize>,
 }
 
-impl DataConfig {
-    /// The normalisation that is configured, if one is.
-    pub(super) fn normalisation(
-        &self,
-        channels: usize,
-    ) -> Result<Option<Normalisation>, DataError> {
-        let setting = |key, value: &[f32], reason: String| DataError::Setting {
-            key,
-            value: format!("{value:?}"),
-            reason,
-        };
-        let (mean, std) = match (&self.mean, &self.std) {
-            (None, None) => return Ok(None),
-            (Some(mean), Some(std)) => (mean, std),
-            (Some(mean), None) => {
-                return Err(setting(
-                    "mean",
-                    mean,
-                    "`std` is missing; set both".to_owned(),
-                ));
-            }
-            (None, Some(std)) => {
-                return Err(setting(
-                    "std",
-                    std,
-                    "`mean` is missing; set both".to_owned(),
-                ));
-            }
-        };
-        for (key, values) in [("mean", mean), ("std", std)] {
-            if values.len() != channels {
-                let reason =
-                    format!("these pictures have {channels} channels; set {channels} values");
-                return Err(setting(key, values, reason));
-            }
-            if !values.iter().all(|value| value.is_finite()) {
-                return Err(setting(key, values, "it has to be finite".to_owned()));
-            }
-        }
-        if std.iter().any(|value| *value <= 0.0) {
-            return Err(setting("std", std, "it has to be positive".to_owned()));
-        }
-        Ok(Some(Normalisation {
-            mean: mean.clone(),
-            std: std.clone(),
-        }))
+impl Limits {
+    /// The largest number of training pictures, of as many as there are.
+    pub(super) fn train(&self, pictures: usize) -> Option<usize> {
+        let share = |fraction: f64| ((pictures as f64 * fraction).round() as usize).max(1);
+        self.train.or(self.train_fraction.map(share))
     }
+}
 
-    fn limits(&self) -> Result<Limits, DataError> {
+impl DataConfig {
+    pub(super) fn limits(&self) -> Result<Limits, DataError> {
         for (key, value, reason) in [
             (
                 "train_limit",
@@ -137,9 +112,43 @@ impl DataConfig {
                 });
             }
         }
+        if let Some(fraction) = self.train_fraction {
+            let reason = if self.train_limit.is_some() {
+                "`train_limit` is set, too; take one of them out"
+            } else if !(fraction > 0.0 && fraction <= 1.0) {
+                "it has to be a share above 0 and up to 1; omit it to use all pictures"
+            } else {
+                ""
+            };
+            if !reason.is_empty() {
+                return Err(DataError::Setting {
+                    key: "train_fraction",
+                    value: fraction.to_string(),
+                    reason: reason.to_owned(),
+                });
+            }
+        }
         Ok(Limits {
             train: self.train_limit,
+            train_fraction: self.train_fraction,
             validation: self.validation_limit,
+        })
+    }
+
+    /// The share of the shorter side that evaluation sees; `resize` is whether pictures are resized.
+    pub(super) fn evaluation_crop(&self, resize: bool) -> Result<f64, DataError> {
+        let kept = self.evaluation_crop.unwrap_or(1.0);
+        let reason = if !(0.1..=1.0).contains(&kept) {
+            "it has to be a share of the shorter side from 0.1 to 1; the paper's recipe has 0.875"
+        } else if kept < 1.0 && !resize {
+            "pictures of this set are not resized; set `resize = true`, or take it out"
+        } else {
+            return Ok(kept);
+        };
+        Err(DataError::Setting {
+            key: "evaluation_crop",
+            value: kept.to_string(),
+            reason: reason.to_owned(),
         })
     }
 

@@ -16,6 +16,7 @@ use crate::digest::hexadecimal;
 use super::DataError;
 use super::config::{DataConfig, Limits};
 use super::memory::MemoryPictures;
+use super::normalisation::{Choice, KnownNormalisation, choose};
 use super::picture::{Dataset, Pictures};
 
 /// One line a picture: 64 values from 0 to 16, then the class.
@@ -33,19 +34,22 @@ pub(super) fn open(config: &DataConfig, limits: Limits) -> Result<Dataset, DataE
     all.update(&mut digest);
     let (train, validation) = split(all.labels());
     let (train, validation) = (all.select(&train), all.select(&validation));
-    let normalisation = match config.normalisation(1)? {
-        Some(normalisation) => normalisation,
-        None => train.normalisation(path)?,
+    let normalisation = match choose(config, 1, KnownNormalisation::Measured)? {
+        Choice::Given(normalisation) => normalisation,
+        Choice::Measured => train.normalisation(path)?,
     };
+    let resize = config.resize.unwrap_or(false);
+    let limit = limits.train(train.len());
     Ok(Dataset {
         name: "digits".to_owned(),
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
         channels: 1,
         picture_size: Some((SIDE, SIDE)),
-        resize: config.resize.unwrap_or(false),
+        resize,
+        evaluation_crop: config.evaluation_crop(resize)?,
         threads: config.threads,
         normalisation,
-        train: Arc::new(train.limit(limits.train)),
+        train: Arc::new(train.limit(limit)),
         validation: Arc::new(validation.limit(limits.validation)),
         ignored_files: 0,
         digest: hexadecimal(digest),

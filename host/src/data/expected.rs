@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DataConfig, folder_name, open};
-use super::picture::{Dataset, Normalisation, Picture, Pictures};
+use super::normalisation::Normalisation;
+use super::picture::{Dataset, Picture, Pictures};
 use super::{DataError, DataSet};
 
 /// Numbers of a whole data set, before limits.
@@ -44,17 +45,17 @@ pub(super) fn check(config: &DataConfig, dataset: &Dataset) -> Result<(), DataEr
     let Some(expected) = &config.expected else {
         return Ok(());
     };
-    let limited = |pictures: usize, limit: Option<usize>| limit.unwrap_or(pictures).min(pictures);
+    let limits = config.limits()?;
     let numbers = [
         ("expected.classes", expected.classes, dataset.classes.len()),
         (
             "expected.train",
-            limited(expected.train, config.train_limit),
+            limited(expected.train, limits.train(expected.train)),
             dataset.train.len(),
         ),
         (
             "expected.validation",
-            limited(expected.validation, config.validation_limit),
+            limited(expected.validation, limits.validation),
             dataset.validation.len(),
         ),
     ];
@@ -74,6 +75,11 @@ pub(super) fn check(config: &DataConfig, dataset: &Dataset) -> Result<(), DataEr
     }
 }
 
+/// How many of so many pictures a limit leaves.
+fn limited(pictures: usize, limit: Option<usize>) -> usize {
+    limit.unwrap_or(pictures).min(pictures)
+}
+
 /// A data set of numbers alone.
 fn absent(config: &DataConfig, expected: &Expected, path: &Path) -> Result<Dataset, DataError> {
     for (key, value) in [
@@ -89,15 +95,17 @@ fn absent(config: &DataConfig, expected: &Expected, path: &Path) -> Result<Datas
             });
         }
     }
+    let limits = config.limits()?;
     let part = |pictures: usize, limit: Option<usize>| {
         Arc::new(Absent {
             path: path.to_path_buf(),
-            pictures: limit.unwrap_or(pictures).min(pictures),
+            pictures: limited(pictures, limit),
             classes: expected.classes,
         })
     };
     let grey = config.set == DataSet::Idx;
     let channels = if grey { 1 } else { 3 };
+    let resize = config.resize.unwrap_or(!grey);
     Ok(Dataset {
         name: folder_name(path),
         classes: (0..expected.classes)
@@ -105,14 +113,15 @@ fn absent(config: &DataConfig, expected: &Expected, path: &Path) -> Result<Datas
             .collect(),
         channels,
         picture_size: expected.picture_size.map(|size| (size, size)),
-        resize: config.resize.unwrap_or(!grey),
+        resize,
+        evaluation_crop: config.evaluation_crop(resize)?,
         threads: config.threads,
         normalisation: Normalisation {
             mean: vec![0.0; channels],
             std: vec![1.0; channels],
         },
-        train: part(expected.train, config.train_limit),
-        validation: part(expected.validation, config.validation_limit),
+        train: part(expected.train, limits.train(expected.train)),
+        validation: part(expected.validation, limits.validation),
         ignored_files: 0,
         digest: String::new(),
     })

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use image::{ImageError, ImageFormat, ImageReader};
 use sha2::{Digest, Sha256};
@@ -15,8 +16,9 @@ use sha2::{Digest, Sha256};
 use crate::digest::hexadecimal;
 
 use super::config::{DataConfig, Limits, folder_name};
-use super::picture::{Dataset, Normalisation, Picture, Pictures};
-use super::{DataError, subset};
+use super::normalisation::{Choice, KnownNormalisation, choose};
+use super::picture::{Dataset, Picture, Pictures};
+use super::{DataError, statistics, subset};
 
 /// What a folder with pictures is.
 pub(super) const EXPECTED: &str = "a folder with `train` and `val` (or `validation`, or `test`), in each a folder for every class, in it PNG or JPEG files";
@@ -31,10 +33,6 @@ const UNSUPPORTED: [&str; 12] = [
 ];
 /// Folders in a class folder, one in the other; more can only be a cycle of links.
 const MAX_DEPTH: usize = 8;
-
-/// Mean and standard deviation that are customary for ImageNet.
-const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Opens the set in a folder.
 pub(super) fn open(
@@ -94,25 +92,37 @@ pub(super) fn open(
     }
 
     let mut digest = Sha256::new();
+    let mut times = Sha256::new();
     for (part, entries) in [(TRAIN, &train), ("validation", &validation)] {
-        update(&mut digest, part, folder, entries)?;
+        update(&mut digest, &mut times, part, folder, entries)?;
     }
-    let normalisation = config.normalisation(3)?.unwrap_or_else(|| Normalisation {
-        mean: IMAGENET_MEAN.to_vec(),
-        std: IMAGENET_STD.to_vec(),
-    });
+    let digest = hexadecimal(digest);
+    times.update(digest.as_bytes());
+    let resize = config.resize.unwrap_or(true);
+    let evaluation_crop = config.evaluation_crop(resize)?;
+    let limit = limits.train(train.len());
+    let (train, normalisation) = match choose(config, 3, KnownNormalisation::Imagenet)? {
+        Choice::Given(normalisation) => (train, normalisation),
+        Choice::Measured => {
+            let all = FolderPictures(train);
+            let key = hexadecimal(times);
+            let found = statistics::measure(&all, &key, &train_folder, config.threads)?;
+            (all.0, found)
+        }
+    };
     Ok(Dataset {
         name: folder_name(folder),
         classes: train_classes.into_iter().map(|(name, _)| name).collect(),
         channels: 3,
         picture_size: None,
-        resize: config.resize.unwrap_or(true),
+        resize,
+        evaluation_crop,
         threads: config.threads,
         normalisation,
-        train: Arc::new(FolderPictures::new(train, limits.train)),
+        train: Arc::new(FolderPictures::new(train, limit)),
         validation: Arc::new(FolderPictures::new(validation, limits.validation)),
         ignored_files,
-        digest: hexadecimal(digest),
+        digest,
     })
 }
 
@@ -331,9 +341,11 @@ fn kind(path: &Path) -> Kind {
     }
 }
 
-/// Adds the names and sizes of files to a digest, the names without where the data set is.
+/// Adds the names and sizes of files to a digest, the names without where the data set is, and when
+/// they were written to another one.
 fn update(
     digest: &mut Sha256,
+    times: &mut Sha256,
     part: &str,
     folder: &Path,
     entries: &[Entry],
@@ -353,6 +365,12 @@ fn update(
         }
         digest.update([0]);
         digest.update(metadata.len().to_le_bytes());
+        let written = metadata.modified().map_err(|source| DataError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let since = written.duration_since(SystemTime::UNIX_EPOCH);
+        times.update(since.map_or(0, |since| since.as_nanos()).to_le_bytes());
     }
     Ok(())
 }

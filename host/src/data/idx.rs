@@ -16,6 +16,7 @@ use crate::digest::hexadecimal;
 use super::DataError;
 use super::config::{DataConfig, Limits, folder_name};
 use super::memory::MemoryPictures;
+use super::normalisation::{Choice, KnownNormalisation, choose};
 use super::picture::{Dataset, Pictures};
 
 /// What a folder with IDX files is.
@@ -58,10 +59,12 @@ pub(super) fn open(
             ),
         });
     }
-    let normalisation = match config.normalisation(1)? {
-        Some(normalisation) => normalisation,
-        None => train.normalisation(&train_images)?,
+    let normalisation = match choose(config, 1, KnownNormalisation::Measured)? {
+        Choice::Given(normalisation) => normalisation,
+        Choice::Measured => train.normalisation(&train_images)?,
     };
+    let resize = config.resize.unwrap_or(false);
+    let limit = limits.train(train.len());
     let mut digest = Sha256::new();
     train.update(&mut digest);
     validation.update(&mut digest);
@@ -70,10 +73,11 @@ pub(super) fn open(
         classes: (0..classes).map(|class| class.to_string()).collect(),
         channels: 1,
         picture_size: Some(train.size()),
-        resize: config.resize.unwrap_or(false),
+        resize,
+        evaluation_crop: config.evaluation_crop(resize)?,
         threads: config.threads,
         normalisation,
-        train: Arc::new(train.limit(limits.train)),
+        train: Arc::new(train.limit(limit)),
         validation: Arc::new(validation.limit(limits.validation)),
         ignored_files: 0,
         digest: hexadecimal(digest),

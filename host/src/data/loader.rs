@@ -7,11 +7,13 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::augmentation::View;
+use super::augmentation::{Occasion, erase};
 use super::prefetch::EpochBatches;
-use super::{Augmentation, Batch, DataError, Dataset, Picture, Pictures, resize};
+use super::{
+    Augmentation, Batch, DataError, Dataset, Draws, Mixing, Picture, Pictures, resize,
+};
 use crate::phase::Phase;
-use crate::random::{Key, Seed};
+use crate::random::Seed;
 
 /// The parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +80,8 @@ impl Loader {
             augmentation.validate(picture_size)?;
         }
         // Handing a small picture of a small set to another thread costs more than its numbers do.
-        let pool = if pictures.costly() || other_size.is_some() {
+        let costly = augmentation.as_ref().is_some_and(Augmentation::is_costly);
+        let pool = if pictures.costly() || other_size.is_some() || costly {
             Some(decoding_threads(dataset.threads)?)
         } else {
             None
@@ -90,8 +93,13 @@ impl Loader {
             channels: dataset.channels,
             picture_size,
             resize: dataset.resize,
+            kept: match part {
+                Part::Train => 1.0,
+                Part::Validation => dataset.evaluation_crop,
+            },
             batch,
             tables: tables(dataset),
+            fill: dataset.normalisation.mean_bytes(),
             augmentation,
             seed,
             phase,
@@ -102,6 +110,21 @@ impl Loader {
     /// Batches in an epoch: the full ones when training, otherwise all.
     pub fn batches_per_epoch(&self) -> usize {
         self.0.batches()
+    }
+
+    /// How a training picture is seen in an epoch, or its first copy; `None` when it is not: it is
+    /// left out where it is in no full batch, or where others are repeated.
+    ///
+    /// # Errors
+    ///
+    /// If the picture or its partner cannot be read.
+    pub fn seen(&self, epoch: u64, index: usize) -> Result<Option<Seen>, DataError> {
+        self.0.seen(epoch, index)
+    }
+
+    /// The training pictures in the order of an epoch; the first are surely in it.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        self.0.order(epoch)
     }
 
     /// The batches of an epoch. A background thread makes them ahead of time until the iterator is
@@ -118,7 +141,7 @@ impl Loader {
 
 /// Threads of their own, since work of the training step that waits in the shared pool would
 /// otherwise be delayed by whole pictures.
-fn decoding_threads(threads: Option<usize>) -> Result<ThreadPool, DataError> {
+pub(super) fn decoding_threads(threads: Option<usize>) -> Result<ThreadPool, DataError> {
     ThreadPoolBuilder::new()
         // For rayon, 0 is the number of cores.
         .num_threads(threads.unwrap_or(0))
@@ -138,6 +161,36 @@ fn tables(dataset: &Dataset) -> Vec<[f32; 256]> {
         .collect()
 }
 
+/// How a picture is seen in an epoch.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What became of it.
+    pub draws: Draws,
+    /// How its batch is mixed, if batches are.
+    pub mixing: Option<Mixing>,
+    /// The picture that it is mixed with.
+    pub partner: usize,
+    /// Its numbers: channels, rows, columns.
+    pub values: Vec<f32>,
+}
+
+impl Seen {
+    /// Whether anything of another picture is in it.
+    pub fn is_mixed(&self) -> bool {
+        self.mixing
+            .is_some_and(|mixing| mixing.weight() < 1.0)
+    }
+}
+
+/// One picture of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sample {
+    /// Which picture of the part it is.
+    index: usize,
+    /// The number of its draws.
+    number: u64,
+}
+
 /// Everything that batches depend on.
 pub(super) struct Recipe {
     pictures: Arc<dyn Pictures>,
@@ -146,8 +199,12 @@ pub(super) struct Recipe {
     channels: usize,
     picture_size: usize,
     resize: bool,
+    /// The share of the shorter side that is kept of a resized picture.
+    kept: f64,
     batch: usize,
     tables: Vec<[f32; 256]>,
+    /// What operations put where pixels come from outside of a picture.
+    fill: [u8; 3],
     augmentation: Option<Augmentation>,
     seed: Seed,
     phase: Phase,
@@ -182,15 +239,41 @@ impl Recipe {
     pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.pictures.len()).collect();
         if self.part == Part::Train {
-            let mut stream = self.seed.stream(&Key {
-                phase: self.phase,
-                epoch,
-                sample: 0,
-                purpose: "order",
-            });
-            order.shuffle(&mut stream);
+            order.shuffle(&mut self.occasion(epoch, 0).stream("order"));
         }
         order
+    }
+
+    fn occasion(&self, epoch: u64, number: u64) -> Occasion {
+        Occasion {
+            seed: self.seed,
+            phase: self.phase,
+            epoch,
+            number,
+        }
+    }
+
+    /// How many copies of a picture follow each other.
+    fn repeats(&self) -> usize {
+        self.augmentation
+            .as_ref()
+            .map_or(1, |augmentation| augmentation.repeats)
+    }
+
+    /// The picture at a position of an epoch with this order.
+    fn sample(&self, order: &[usize], position: usize) -> Sample {
+        let index = order[position / self.repeats()];
+        let copy = position % self.repeats();
+        Sample {
+            index,
+            number: (copy * order.len() + index) as u64,
+        }
+    }
+
+    /// How batch `number` of an epoch is mixed, if batches are.
+    fn mixing(&self, epoch: u64, number: usize) -> Option<Mixing> {
+        let augmentation = self.augmentation.as_ref()?;
+        augmentation.mixing(&self.occasion(epoch, number as u64), self.picture_size)
     }
 
     /// Batch `number` of an epoch with this order.
@@ -201,23 +284,25 @@ impl Recipe {
         number: usize,
     ) -> Result<Batch, DataError> {
         let first = number * self.batch;
-        let indices = order[first..order.len().min(first + self.batch)].to_vec();
+        let samples: Vec<Sample> = (first..order.len().min(first + self.batch))
+            .map(|position| self.sample(order, position))
+            .collect();
         let size = self.picture_size;
-        let shape = [indices.len(), self.channels, size, size];
+        let shape = [samples.len(), self.channels, size, size];
         let mut images = vec![0.0; shape.iter().product()];
         let picture_values = self.channels * size * size;
         match &self.pool {
             None => {
-                for (values, index) in images.chunks_exact_mut(picture_values).zip(&indices) {
-                    self.write(epoch, *index, values)?;
+                for (values, sample) in images.chunks_exact_mut(picture_values).zip(&samples) {
+                    self.write(epoch, *sample, values)?;
                 }
             }
             Some(pool) => {
                 let results: Vec<Result<(), DataError>> = pool.install(|| {
                     images
                         .par_chunks_exact_mut(picture_values)
-                        .zip(&indices)
-                        .map(|(values, index)| self.write(epoch, *index, values))
+                        .zip(&samples)
+                        .map(|(values, sample)| self.write(epoch, *sample, values).map(drop))
                         .collect()
                 });
                 // The first error in the order of the batch, whichever came first in time.
@@ -226,77 +311,97 @@ impl Recipe {
         }
         let mut batch = Batch {
             images,
-            labels: indices
+            labels: samples
                 .iter()
-                .map(|index| self.pictures.label(*index) as i64)
+                .map(|sample| self.pictures.label(sample.index) as i64)
                 .collect(),
             soft_targets: None,
-            indices,
+            indices: samples.iter().map(|sample| sample.index).collect(),
+            samples: samples.iter().map(|sample| sample.number).collect(),
             shape,
         };
-        let weight = self.augmentation.as_ref().and_then(|augmentation| {
-            augmentation.mixing_weight(self.seed, self.phase, epoch, number as u64)
-        });
-        if let Some(weight) = weight {
-            batch.mix(weight, self.classes);
+        if let Some(mixing) = self.mixing(epoch, number) {
+            batch.mix(&mixing, self.classes);
         }
         Ok(batch)
     }
 
-    /// Writes the numbers of a picture: channels, rows, columns.
-    fn write(&self, epoch: u64, index: usize, values: &mut [f32]) -> Result<(), DataError> {
-        let size = self.picture_size;
-        let mut picture = self.pictures.picture(index)?;
-        if (picture.width, picture.height) != (size, size) {
-            if !self.resize {
-                return Err(DataError::PictureSize {
-                    name: format!("picture {}", self.pictures.name(index)),
-                    width: picture.width,
-                    height: picture.height,
-                    expected: size,
-                });
-            }
-            picture = resize::to_square(picture, size);
-        }
-        let view = self
-            .augmentation
-            .as_ref()
-            .map_or(View::PLAIN, |augmentation| {
-                augmentation.view(self.seed, self.phase, epoch, index as u64)
-            });
-        for (channel, (values, table)) in values
-            .chunks_exact_mut(size * size)
-            .zip(&self.tables)
-            .enumerate()
-        {
-            normalise(&picture, channel, view, table, values);
-        }
-        Ok(())
-    }
-}
-
-/// Writes one channel of a view of a square picture; outside of the picture it is black.
-fn normalise(
-    picture: &Picture,
-    channel: usize,
-    view: View,
-    table: &[f32; 256],
-    values: &mut [f32],
-) {
-    let size = picture.width;
-    for (y, row) in values.chunks_exact_mut(size).enumerate() {
-        let source = y.checked_add_signed(view.down).filter(|y| *y < size);
-        let Some(y) = source else {
-            row.fill(table[0]);
-            continue;
+    /// How a picture is seen in an epoch.
+    fn seen(&self, epoch: u64, index: usize) -> Result<Option<Seen>, DataError> {
+        let order = self.order(epoch);
+        let place = order.iter().position(|other| *other == index);
+        let Some(position) = place.map(|place| place * self.repeats()) else {
+            return Ok(None);
         };
-        for (x, value) in row.iter_mut().enumerate() {
-            let x = if view.mirrored { size - 1 - x } else { x };
-            let byte = match x.checked_add_signed(view.right).filter(|x| *x < size) {
-                Some(x) => picture.pixels[(y * size + x) * picture.channels + channel],
-                None => 0,
-            };
-            *value = table[usize::from(byte)];
+        let number = position / self.batch;
+        if number >= self.batches() {
+            return Ok(None);
+        }
+        let mirrored = (2 * number + 1) * self.batch - 1 - position;
+        let own = self.sample(&order, position);
+        let partner = self.sample(&order, mirrored);
+        let length = self.channels * self.picture_size * self.picture_size;
+        let mut values = vec![0.0; length];
+        let draws = self.write(epoch, own, &mut values)?;
+        let mixing = self.mixing(epoch, number);
+        if let Some(mixing) = &mixing
+            && position != mirrored
+        {
+            let mut other = vec![0.0; length];
+            self.write(epoch, partner, &mut other)?;
+            mixing.mix(&mut values, &mut other, self.picture_size);
+        }
+        Ok(Some(Seen {
+            draws,
+            mixing,
+            partner: partner.index,
+            values,
+        }))
+    }
+
+    /// Writes the numbers of a picture: channels, rows, columns. Answers what became of it.
+    fn write(&self, epoch: u64, sample: Sample, values: &mut [f32]) -> Result<Draws, DataError> {
+        let size = self.picture_size;
+        let picture = self.pictures.picture(sample.index)?;
+        let other_size = (picture.width, picture.height) != (size, size);
+        if other_size && !self.resize {
+            return Err(DataError::PictureSize {
+                name: format!("picture {}", self.pictures.name(sample.index)),
+                width: picture.width,
+                height: picture.height,
+                expected: size,
+            });
+        }
+        let Some(augmentation) = &self.augmentation else {
+            let picture = resize::to_square(picture, size, self.kept);
+            self.normalise(&picture, values);
+            return Ok(Draws::PLAIN);
+        };
+        let picture = if augmentation.random_resized_crop.is_some() {
+            picture
+        } else {
+            resize::to_square(picture, size, self.kept)
+        };
+        let occasion = self.occasion(epoch, sample.number);
+        let draws = augmentation.draw(&occasion, (picture.width, picture.height), size);
+        let picture = augmentation.change(&draws, picture, size, self.fill);
+        self.normalise(&picture, values);
+        if !draws.erased.is_empty() {
+            let mode = augmentation.erasing_mode;
+            let mut noise = occasion.stream("erasing-noise");
+            erase(values, size, &draws.erased, mode, &mut noise);
+        }
+        Ok(draws)
+    }
+
+    /// Writes the normalised numbers of a square picture.
+    fn normalise(&self, picture: &Picture, values: &mut [f32]) {
+        let planes = values.chunks_exact_mut(picture.width * picture.height);
+        for (channel, (plane, table)) in planes.zip(&self.tables).enumerate() {
+            let bytes = picture.pixels[channel..].iter().step_by(picture.channels);
+            for (value, byte) in plane.iter_mut().zip(bytes) {
+                *value = table[usize::from(*byte)];
+            }
         }
     }
 }

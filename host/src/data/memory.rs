@@ -5,8 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::picture::{Normalisation, Picture, Pictures};
-use super::{DataError, subset};
+use super::picture::{Picture, Pictures};
+use super::{DataError, Normalisation, subset};
 
 /// Grey pictures of one size, one after the other.
 pub(super) struct MemoryPictures {

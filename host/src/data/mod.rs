@@ -14,16 +14,24 @@ mod folder;
 mod idx;
 mod loader;
 mod memory;
+mod normalisation;
 mod picture;
 mod prefetch;
+#[cfg(test)]
+mod reference;
 mod resize;
+mod sheet;
+mod statistics;
 mod subset;
 
-pub use augmentation::Augmentation;
+pub use augmentation::{Augmentation, ColourJitter, Crop, Draws, ErasingMode, Mixing, Operation, RandAugment};
 pub use batch::Batch;
 pub use config::{DataConfig, DataSet, open};
 pub use error::DataError;
 pub use expected::{Expected, open_or_expect};
-pub use loader::{Loader, Part};
-pub use picture::{Dataset, Normalisation, Picture, Pictures};
+pub use loader::{Loader, Part, Seen};
+pub use normalisation::{KnownNormalisation, Normalisation};
+pub use picture::{Dataset, Picture, Pictures};
 pub use prefetch::EpochBatches;
+pub use resize::{Interpolation, Region};
+pub use sheet::{Cell, Sheet, SheetOptions, SheetRow};

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::DataError;
+use super::{DataError, Normalisation};
 
 /// A decoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,15 +57,6 @@ pub trait Pictures: Send + Sync + Debug {
     fn costly(&self) -> bool;
 }
 
-/// What makes numbers of a channel have mean 0 and standard deviation 1: `(value / 255 - mean) / std`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Normalisation {
-    /// Mean of each channel, where black is 0 and white 1.
-    pub mean: Vec<f32>,
-    /// Standard deviation of each channel, on the same scale.
-    pub std: Vec<f32>,
-}
-
 /// Pictures for training and for validation.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -79,6 +70,8 @@ pub struct Dataset {
     pub picture_size: Option<(usize, usize)>,
     /// Whether pictures of another size than the model's are resized.
     pub resize: bool,
+    /// The share of the shorter side that evaluation sees of a resized picture.
+    pub evaluation_crop: f64,
     /// Threads that decode pictures; `None` is as many as there are cores.
     pub threads: Option<usize>,
     /// Where the numbers of the model's input have their zero and their unit.

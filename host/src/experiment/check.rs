@@ -2,7 +2,7 @@
 
 use super::ExperimentError;
 use super::schema::{Epochs, Experiment};
-use crate::data::Dataset;
+use crate::data::{DataError, Dataset};
 
 /// Refuses the first setting that cannot be used.
 pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), ExperimentError> {
@@ -94,6 +94,12 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                 "0".into(),
                 "but it counts epochs from 1",
             );
+        }
+        if let Err(error) = phase.augmentation.validate(experiment.model.input()[1]) {
+            let DataError::Setting { key: field, value, reason } = error else {
+                return Err(error.into());
+            };
+            return range(key(&format!("augmentation.{field}")), value, &format!("but {reason}"));
         }
         for (field, value, most) in [
             ("rate", phase.rate, f64::MAX),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::data::memory::MemoryPictures;
-use crate::data::picture::Normalisation;
+use crate::data::Normalisation;
 
 /// Pictures of 2 x 2 pixels; every pixel has the number of its picture.
 fn dataset(count: usize) -> Dataset {
@@ -22,6 +22,7 @@ fn dataset(count: usize) -> Dataset {
         channels: 1,
         picture_size: Some((2, 2)),
         resize: false,
+        evaluation_crop: 1.0,
         threads: None,
         normalisation: Normalisation {
             mean: vec![0.0],
@@ -105,37 +106,6 @@ fn an_epoch_continues_where_it_was_left() {
         let rest: Vec<Batch> = loader.epoch_from(2, first).map(Result::unwrap).collect();
         assert_eq!(rest, all[first.min(all.len())..]);
     }
-}
-
-#[test]
-fn views_are_windows_of_the_padded_picture() {
-    let picture = Picture {
-        width: 3,
-        height: 3,
-        channels: 1,
-        pixels: (1..10).collect(),
-    };
-    let table = std::array::from_fn(|byte| byte as f32 - 1.0);
-    let view = |right, down, mirrored| {
-        let mut values = vec![f32::NAN; 9];
-        let view = View {
-            right,
-            down,
-            mirrored,
-        };
-        normalise(&picture, 0, view, &table, &mut values);
-        values
-            .iter()
-            .map(|value| (value + 1.0) as i32)
-            .collect::<Vec<i32>>()
-    };
-    assert_eq!(view(0, 0, false), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(view(0, 0, true), [3, 2, 1, 6, 5, 4, 9, 8, 7]);
-    assert_eq!(view(1, 0, false), [2, 3, 0, 5, 6, 0, 8, 9, 0]);
-    assert_eq!(view(1, 0, true), [0, 3, 2, 0, 6, 5, 0, 9, 8]);
-    assert_eq!(view(-2, 0, false), [0, 0, 1, 0, 0, 4, 0, 0, 7]);
-    assert_eq!(view(0, 1, false), [4, 5, 6, 7, 8, 9, 0, 0, 0]);
-    assert_eq!(view(0, -2, false), [0, 0, 0, 0, 0, 0, 1, 2, 3]);
 }
 
 #[test]

@@ -38,10 +38,7 @@ impl PhaseTraining<'_> {
             let data = TensorData::new(slice(targets, classes), [pictures, classes]);
             Tensor::<2>::from_data(data, &plain)
         });
-        let samples = batch.indices[first..first + pictures]
-            .iter()
-            .map(|index| *index as u64)
-            .collect();
+        let samples = batch.samples[first..first + pictures].to_vec();
         let noise = self.noise(state.epoch, samples);
         let forward = match self.phase {
             Phase::Module(target) => {

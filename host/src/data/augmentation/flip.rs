@@ -1,0 +1,45 @@
+//! Mirroring, left to right.
+
+use super::super::Picture;
+
+/// Mirrors every row.
+pub(super) fn mirror(picture: &mut Picture) {
+    match picture.channels {
+        1 => picture
+            .pixels
+            .chunks_exact_mut(picture.width)
+            .for_each(<[u8]>::reverse),
+        channels => {
+            for row in picture.pixels.chunks_exact_mut(picture.width * channels) {
+                // Pixels in reverse, with their channels in order.
+                row.reverse();
+                row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_reversed_and_channels_are_not() {
+        let mut grey = Picture {
+            width: 3,
+            height: 2,
+            channels: 1,
+            pixels: vec![1, 2, 3, 4, 5, 6],
+        };
+        mirror(&mut grey);
+        assert_eq!(grey.pixels, [3, 2, 1, 6, 5, 4]);
+        let mut colour = Picture {
+            width: 2,
+            height: 1,
+            channels: 3,
+            pixels: vec![1, 2, 3, 4, 5, 6],
+        };
+        mirror(&mut colour);
+        assert_eq!(colour.pixels, [4, 5, 6, 1, 2, 3]);
+    }
+}
