@@ -247,9 +247,9 @@ fn a_data_set_with_other_numbers_than_expected_is_refused() {
     incubate(&["init", "digits", "--out", path]).succeeded();
     let set = |value: &str| {
         let expected =
-            format!("data.expected={{ classes = 10, train = {value}, validation = 360 }}");
+            format!("data.expected={{ classes = 10, train = {value}, validation = 359 }}");
         incubate(&["plan", path, "--device", "cpu", "--set", &expected])
     };
-    set("1437").succeeded();
-    set("1436").failed(3, &["expected.train", "1436", "digits has 1437"]);
+    set("1438").succeeded();
+    set("1437").failed(3, &["expected.train", "1437", "digits has 1438"]);
 }

@@ -205,7 +205,7 @@ mod tests {
                 expected: Some(Expected {
                     classes: 10,
                     train,
-                    validation: 360,
+                    validation: 359,
                     picture_size: None,
                 }),
                 ..DataConfig::default()
@@ -213,7 +213,7 @@ mod tests {
         };
         let all = open(&DataConfig::default()).unwrap();
         let (train, validation) = (all.train.len(), all.validation.len());
-        assert_eq!(validation, 360);
+        assert_eq!(validation, 359);
         assert!(digits(train, None).is_ok());
         assert!(digits(train, Some(100)).is_ok());
         let error = digits(train + 1, None).unwrap_err().to_string();
