@@ -126,6 +126,12 @@ fn plans_agree_with_what_is_published() {
                 "{name}, {what}: {value}, not {table}"
             );
         }
+        // More operations than 64 bits can count.
+        let units = plan["units"].as_array().unwrap();
+        let total = |unit: &Value| unit["total_macs"].as_f64().unwrap();
+        let baseline = total(units.last().unwrap());
+        let whole = published.products as f64 * 3.0 * 625.0 * 2048.0 * 300.0;
+        assert!((baseline / whole - 1.0).abs() < 0.01, "{name}: {baseline}");
         // The patch embedding is cheap to differentiate and the rest is nearly all blocks.
         let macs = ratios["incubation"]["macs_reference"].as_f64().unwrap();
         assert!((macs - published.recipe).abs() < 0.03, "{name}: {macs}");
@@ -153,6 +159,36 @@ fn a_plan_prints_the_published_digits() {
         assert!(line("note: there is no folder").contains("`/data/imagenet`"));
         assert!(line("note: there is no folder").contains("1,281,167 training"));
         line("incubation, in parallel");
+    }
+}
+
+#[test]
+fn activations_that_are_not_kept_save_memory_and_cost_a_forward_pass() {
+    let kept = plan("imagenet-vit-base", &[]);
+    let again = plan(
+        "imagenet-vit-base",
+        &["--set", "training.checkpoint_activations=true"],
+    );
+    let units = |plan: &Value| plan["plan"]["units"].as_array().unwrap().clone();
+    for (kept, again) in units(&kept).iter().zip(units(&again)) {
+        let name = kept["unit"].as_str().unwrap();
+        let number = |unit: &Value, key: &str| unit[key].as_u64().unwrap();
+        assert!(
+            2 * number(&again, "memory_bytes") < number(kept, "memory_bytes"),
+            "{name}"
+        );
+        let more = number(&again, "backward_macs") - number(kept, "backward_macs");
+        // A block of ViT-B: 12 n d² + 2 n² d with n = 197 tokens of width d = 768.
+        let block: u64 = 12 * 197 * 768 * 768 + 2 * 197 * 197 * 768;
+        let blocks = match name {
+            "meta" => 4,
+            "module.0" => 6,
+            "module.1" => 5,
+            "module.2" => 4,
+            "module.3" => 3,
+            _ => 12,
+        };
+        assert_eq!(more, blocks * block, "{name}");
     }
 }
 

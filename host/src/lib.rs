@@ -16,6 +16,7 @@ pub mod event;
 pub mod experiment;
 pub mod kernels;
 pub mod lock;
+mod macs;
 pub mod model;
 pub mod optimizer;
 pub mod output;

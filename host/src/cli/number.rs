@@ -16,8 +16,8 @@ pub(super) fn thousands(number: u64) -> String {
 }
 
 /// With three significant digits and a letter: `1.23 T`.
-pub(super) fn short(number: u64) -> String {
-    let (value, letter) = scaled(number);
+pub(super) fn short(number: impl Into<u128>) -> String {
+    let (value, letter) = scaled(number.into());
     let decimals = if letter.is_empty() || value >= 99.95 {
         0
     } else if value >= 9.995 {
@@ -29,8 +29,8 @@ pub(super) fn short(number: u64) -> String {
 }
 
 /// A number below a thousand and the letter for the thousands that it lacks.
-fn scaled(number: u64) -> (f64, &'static str) {
-    const LETTERS: [&str; 7] = ["", " k", " M", " G", " T", " P", " E"];
+fn scaled(number: u128) -> (f64, &'static str) {
+    const LETTERS: [&str; 8] = ["", " k", " M", " G", " T", " P", " E", " Z"];
     let mut value = number as f64;
     let mut letter = 0;
     while value >= 999.5 && letter + 1 < LETTERS.len() {
@@ -42,7 +42,7 @@ fn scaled(number: u64) -> (f64, &'static str) {
 
 /// With one digit after the point and a letter: `167.4 G`.
 pub(super) fn tenths(number: u64) -> String {
-    let (value, letter) = scaled(number);
+    let (value, letter) = scaled(number.into());
     format!("{value:.1}{letter}")
 }
 
@@ -89,10 +89,12 @@ mod tests {
 
     #[test]
     fn short_numbers_keep_three_digits() {
-        assert_eq!(short(12), "12");
-        assert_eq!(short(999_499), "999 k");
-        assert_eq!(short(999_999), "1.00 M");
-        assert_eq!(short(17_560_000_000), "17.6 G");
+        assert_eq!(short(12_u64), "12");
+        assert_eq!(short(999_499_u64), "999 k");
+        assert_eq!(short(999_999_u64), "1.00 M");
+        assert_eq!(short(17_560_000_000_u64), "17.6 G");
+        assert_eq!(short(192_000_000_000_000_000_000_u128), "192 E");
+        assert_eq!(tenths(167_402_021_120), "167.4 G");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use serde::Serialize;
 use serde_json::json;
 
 use super::arguments::PlanOptions;
@@ -12,6 +13,10 @@ use super::{print, print_json, sources, table};
 use crate::data::Dataset;
 use crate::training::{Plan, Ratio, Ratios, prepare};
 use crate::{device, experiment};
+
+/// A count of operations in JSON.
+#[derive(Serialize)]
+struct Macs(#[serde(with = "crate::macs")] u128);
 
 /// Shows what a run would do and cost.
 pub(super) fn plan(options: &PlanOptions) -> Result<()> {
@@ -48,8 +53,8 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
             .collect();
         return print_json(&json!({
             "plan": plan,
-            "incubation_macs": method,
-            "baseline_macs": baseline,
+            "incubation_macs": Macs(method),
+            "baseline_macs": Macs(baseline),
             "device": device.name,
             "settings": settings,
             "notes": notes,
@@ -95,7 +100,7 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         "forward, backward: multiply-accumulate operations (MACs) for one picture; MACs: for the whole unit.",
     )?;
     print(
-        "memory: an estimate of weights, gradients, optimizer state, and activations of one batch.",
+        "memory: an estimate of weights, gradients, optimizer state, and activations of one part of a batch, in float32.",
     )?;
     let ratio = method as f64 / baseline as f64;
     print(&format!(

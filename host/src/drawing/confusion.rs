@@ -59,8 +59,13 @@ pub fn confusion(shares: &[f64], names: &[String]) -> RgbImage {
         let across = (middle + 1).saturating_sub(HEIGHT / 2);
         let row = (left - MARK - length, top + across);
         letters::write(&mut picture, label, row, Direction::Right, INK);
-        let column = (left + across, top - MARK - 1);
-        letters::write(&mut picture, label, column, Direction::Up, INK);
+        if longest < Some(cell) {
+            let column = (left + middle - length / 2, top - MARK - HEIGHT);
+            letters::write(&mut picture, label, column, Direction::Right, INK);
+        } else {
+            let column = (left + across, top - MARK - 1);
+            letters::write(&mut picture, label, column, Direction::Up, INK);
+        }
         if cell < CELL_NAMED {
             for step in 2..MARK {
                 picture.put_pixel(left - step, top + middle, INK);

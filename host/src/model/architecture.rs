@@ -151,6 +151,13 @@ impl Architecture {
         }
     }
 
+    /// Bytes of what passes from one block to the next for a batch of `batch` pictures, in float32.
+    pub fn between_blocks(&self, batch: usize) -> u64 {
+        match self {
+            Self::Vit(config) => config.between_blocks(batch),
+        }
+    }
+
     /// Multiplications per picture of one training step of a network with these depths.
     pub fn training_macs(&self, depths: &[usize], trained: Trained) -> TrainingMacs {
         match self {

@@ -75,9 +75,11 @@ pub struct UnitResult {
     /// Pictures that were trained on, repetitions counted.
     pub pictures: u64,
     /// Multiply-accumulate operations of all forward passes of training.
-    pub forward_macs: u64,
+    #[serde(with = "crate::macs")]
+    pub forward_macs: u128,
     /// Multiply-accumulate operations of all backward passes.
-    pub backward_macs: u64,
+    #[serde(with = "crate::macs")]
+    pub backward_macs: u128,
     /// Seconds from the unit's beginning to its end, evaluations counted.
     pub seconds: f64,
     /// The digest of `weights.safetensors`.

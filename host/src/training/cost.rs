@@ -31,8 +31,8 @@ impl PhaseCost {
     }
 
     /// MACs of the phase.
-    pub fn total(&self) -> u64 {
-        self.pictures() * (self.macs.forward + self.macs.backward)
+    pub fn total(&self) -> u128 {
+        u128::from(self.pictures()) * u128::from(self.macs.total())
     }
 }
 
@@ -81,7 +81,7 @@ impl EqualCompute<'_> {
     }
 
     /// The cost of the whole method: meta, every module, and fine-tuning.
-    pub fn incubation(&self) -> u64 {
+    pub fn incubation(&self) -> u128 {
         let modules = (0..self.division.len()).map(Phase::Module);
         [Phase::Meta, Phase::FineTune]
             .into_iter()
@@ -97,13 +97,33 @@ impl EqualCompute<'_> {
         (epochs as u32).max(1)
     }
 
+    /// MACs of one picture in the blocks from stage `first` on, which are run again in the backward
+    /// pass when their activations are not kept.
+    fn run_again(&self, depths: &[usize], first: usize) -> u64 {
+        let costs = self.architecture.costs(1);
+        let mut slice = 0;
+        let mut macs = 0;
+        for (stage, (depth, module)) in depths.iter().zip(self.division).enumerate() {
+            if stage >= first {
+                let blocks = &costs.blocks[slice..slice + depth];
+                macs += blocks.iter().map(|block| block.forward_macs).sum::<u64>();
+            }
+            slice += module.target as usize;
+        }
+        macs
+    }
+
     /// A phase with a given number of epochs.
     fn with_epochs(&self, phase: Phase, epochs: u32) -> PhaseCost {
-        let batch = self.experiment.phase(phase).batch;
+        let config = self.experiment.phase(phase);
+        let batch = config.batch;
+        let depths = depths(phase, self.division);
+        let mut macs = self.architecture.training_macs(&depths, trained(phase));
+        if config.checkpoint_activations {
+            macs.backward += self.run_again(&depths, phase.module().unwrap_or(0));
+        }
         PhaseCost {
-            macs: self
-                .architecture
-                .training_macs(&depths(phase, self.division), trained(phase)),
+            macs,
             updates_per_epoch: (self.pictures / batch) as u64,
             batch: batch as u64,
             epochs,

@@ -51,9 +51,10 @@ pub struct PlannedUnit {
     /// Updates.
     pub updates: u64,
     /// MACs of the whole unit.
-    pub total_macs: u64,
-    /// Estimated bytes: weights, gradients and AdamW's moments of what is trained, and the
-    /// activations that the backward pass needs.
+    #[serde(with = "crate::macs")]
+    pub total_macs: u128,
+    /// Estimated bytes: weights, gradients, AdamW's moments and the moving average of what is
+    /// trained, and the activations that the backward pass needs of one part of a batch, in float32.
     pub memory_bytes: u64,
 }
 
@@ -100,8 +101,16 @@ impl Plan {
             .map(|phase| {
                 let cost = compute.phase(phase);
                 let config = experiment.phase(phase);
-                let costs = experiment.model.costs(config.batch / config.accumulation);
+                let part = config.batch / config.accumulation;
+                let costs = experiment.model.costs(part);
                 let size = Size::new(phase, &division, &costs);
+                let activations = if config.checkpoint_activations {
+                    let between = experiment.model.between_blocks(part);
+                    size.blocks_kept * between + size.largest_block
+                } else {
+                    size.activation_bytes
+                };
+                let average = u64::from(config.ema > 0.0);
                 PlannedUnit {
                     unit: phase.to_string(),
                     depths: depths(phase, &division),
@@ -112,8 +121,8 @@ impl Plan {
                     epochs: cost.epochs,
                     updates: cost.updates(),
                     total_macs: cost.total(),
-                    memory_bytes: FLOAT * (size.parameters + 3 * size.trained)
-                        + size.activation_bytes,
+                    memory_bytes: FLOAT * (size.parameters + (3 + average) * size.trained)
+                        + activations,
                 }
             })
             .collect();
@@ -132,7 +141,7 @@ impl Plan {
     }
 
     /// MACs of meta, modules, and fine-tuning, and of the baseline.
-    pub fn totals(&self) -> (u64, u64) {
+    pub fn totals(&self) -> (u128, u128) {
         let baseline = Phase::Baseline.to_string();
         self.units
             .iter()
@@ -169,6 +178,10 @@ struct Size {
     parameters: u64,
     trained: u64,
     activation_bytes: u64,
+    /// Blocks whose activations the backward pass needs.
+    blocks_kept: u64,
+    /// The activations of the largest of them, in bytes.
+    largest_block: u64,
 }
 
 impl Size {
@@ -179,6 +192,8 @@ impl Size {
             parameters: 0,
             trained: 0,
             activation_bytes: 0,
+            blocks_kept: 0,
+            largest_block: 0,
         };
         let trains = |stage: usize| match trained(phase) {
             Trained::All => true,
@@ -192,6 +207,11 @@ impl Size {
             // All blocks of the target's slice cost the same or more than the meta blocks that
             // stand for them: a meta stage takes the first blocks of its slice.
             let blocks = costs.blocks[block..block + depth].iter();
+            if stage >= first_kept {
+                size.blocks_kept += *depth as u64;
+                let largest = blocks.clone().map(|cost| cost.activation_bytes).max();
+                size.largest_block = size.largest_block.max(largest.unwrap_or_default());
+            }
             let ends = [
                 (stage == 0).then_some(&costs.entry),
                 (stage == last).then_some(&costs.exit),

@@ -28,7 +28,8 @@ pub struct Row {
     /// Epochs.
     pub epochs: u32,
     /// MACs forward and backward.
-    pub macs: u64,
+    #[serde(with = "crate::macs")]
+    pub macs: u128,
     /// Seconds.
     pub seconds: f64,
 }
@@ -37,7 +38,8 @@ pub struct Row {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Spent {
     /// MACs forward and backward.
-    pub macs: u64,
+    #[serde(with = "crate::macs")]
+    pub macs: u128,
     /// Seconds.
     pub seconds: f64,
 }
@@ -189,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    fn result(unit: Unit, macs: u64, seconds: f64) -> (Unit, UnitResult) {
+    fn result(unit: Unit, macs: u128, seconds: f64) -> (Unit, UnitResult) {
         let result = UnitResult {
             unit: unit.to_string(),
             device: "cpu".into(),

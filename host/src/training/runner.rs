@@ -323,12 +323,13 @@ impl Runner {
             .transpose()?;
         let outcome = training.train(built.network, calls, observer)?;
         let network = outcome.network;
+        let pictures = u128::from(cost.pictures());
         let result = UnitResult {
             epochs: cost.epochs,
             updates: cost.updates(),
             pictures: cost.pictures(),
-            forward_macs: cost.pictures() * (cost.macs.forward + meta_macs),
-            backward_macs: cost.pictures() * cost.macs.backward,
+            forward_macs: pictures * u128::from(cost.macs.forward + meta_macs),
+            backward_macs: pictures * u128::from(cost.macs.backward),
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };

@@ -70,6 +70,11 @@ impl VitConfig {
         reference_macs(&self.stage_products(depths), trained)
     }
 
+    /// The tokens of a batch, in bytes.
+    pub(in crate::model) fn between_blocks(&self, batch: usize) -> u64 {
+        (self.tokens() * self.width * batch) as u64 * VALUE
+    }
+
     /// Five for every normalised value of a picture: two norms in a block, one behind the last.
     pub(in crate::model) fn normalisation_macs(&self, depths: &[usize]) -> u64 {
         let norms = 2 * depths.iter().sum::<usize>() + 1;
