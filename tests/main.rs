@@ -22,6 +22,8 @@ mod operations;
 mod parity;
 mod parity_plugins;
 mod plugin;
+mod recipe;
+mod recipe_runs;
 mod registry;
 mod replay;
 mod run;

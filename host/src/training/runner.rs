@@ -19,7 +19,7 @@ use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
 use crate::experiment::Experiment;
-use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
+use crate::model::{Network, Precision, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
@@ -64,7 +64,9 @@ impl Runner {
     /// holds something else, another experiment, or the plugins or pictures changed since the run
     /// began; when the partition scheme fails.
     pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
-        check_precision(prepared.experiment(), &device)?;
+        check_precision(prepared.experiment(), &device.name, |precision| {
+            precision.supported_by(&device.device)
+        })?;
         let toml = toml::to_string(prepared.experiment()).map_err(|error| {
             std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
         })?;
@@ -189,6 +191,9 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        for text in self.prepared.reproduced() {
+            observer.observe(&Event::Note { text })?;
+        }
         for replacement in &self.fallbacks {
             observer.observe(&Event::PluginReplaced(replacement.clone()))?;
         }
@@ -505,8 +510,12 @@ impl Runner {
     }
 }
 
-/// Refuses a precision that the device does not have.
-fn check_precision(experiment: &Experiment, device: &Chosen) -> Result<(), TrainError> {
+/// Refuses a precision that the device does not have; `supported` asks the device.
+fn check_precision(
+    experiment: &Experiment,
+    device: &str,
+    supported: impl Fn(Precision) -> bool,
+) -> Result<(), TrainError> {
     for phase in [
         Phase::Meta,
         Phase::Module(0),
@@ -514,11 +523,11 @@ fn check_precision(experiment: &Experiment, device: &Chosen) -> Result<(), Train
         Phase::Baseline,
     ] {
         let precision = experiment.phase(phase).precision;
-        if !precision.supported_by(&device.device) {
+        if !supported(precision) {
             return Err(TrainError::Precision {
                 unit: phase.kind(),
                 precision,
-                device: device.name.clone(),
+                device: device.to_owned(),
             });
         }
     }
@@ -565,6 +574,35 @@ fn flatten(flat: &mut BTreeMap<String, String>, prefix: &str, table: &Table) {
             _ => {
                 flat.insert(key, value.to_string());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment;
+
+    #[test]
+    fn a_precision_that_the_device_lacks_is_refused() {
+        let load = |precision: &str| {
+            let assignment = format!("fine-tune.precision={precision}");
+            experiment::load(Some("digits"), &[assignment])
+                .unwrap()
+                .experiment
+        };
+        let only_float32 = |precision| precision == Precision::Float32;
+        check_precision(&load("float32"), "a card", only_float32).unwrap();
+        check_precision(&load("bfloat16"), "a card", |_| true).unwrap();
+        let error = check_precision(&load("bfloat16"), "a card", only_float32).unwrap_err();
+        let message = error.to_string();
+        for phrase in [
+            "`fine-tune.precision` is bfloat16",
+            "a card",
+            "float32",
+            "--device",
+        ] {
+            assert!(message.contains(phrase), "{message}");
         }
     }
 }
