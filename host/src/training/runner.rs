@@ -14,12 +14,11 @@ use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
 use super::phase::PhaseTraining;
 use super::report::Report;
-use super::{PhaseCost, Prepared, TrainError, weights};
+use super::{PhaseCost, Prepared, TrainError, precision, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
-use crate::experiment::Experiment;
-use crate::model::{Network, Precision, Trained, network_to_safetensors, stage_to_safetensors};
+use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
@@ -64,9 +63,7 @@ impl Runner {
     /// holds something else, another experiment, or the plugins or pictures changed since the run
     /// began; when the partition scheme fails.
     pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
-        check_precision(prepared.experiment(), &device.name, |precision| {
-            precision.supported_by(&device.device)
-        })?;
+        precision::check(prepared.experiment(), &device)?;
         let toml = toml::to_string(prepared.experiment()).map_err(|error| {
             std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
         })?;
@@ -510,30 +507,6 @@ impl Runner {
     }
 }
 
-/// Refuses a precision that the device does not have; `supported` asks the device.
-fn check_precision(
-    experiment: &Experiment,
-    device: &str,
-    supported: impl Fn(Precision) -> bool,
-) -> Result<(), TrainError> {
-    for phase in [
-        Phase::Meta,
-        Phase::Module(0),
-        Phase::FineTune,
-        Phase::Baseline,
-    ] {
-        let precision = experiment.phase(phase).precision;
-        if !supported(precision) {
-            return Err(TrainError::Precision {
-                unit: phase.kind(),
-                precision,
-                device: device.to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
 /// A value as JSON; plain data always has one.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
@@ -574,35 +547,6 @@ fn flatten(flat: &mut BTreeMap<String, String>, prefix: &str, table: &Table) {
             _ => {
                 flat.insert(key, value.to_string());
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::experiment;
-
-    #[test]
-    fn a_precision_that_the_device_lacks_is_refused() {
-        let load = |precision: &str| {
-            let assignment = format!("fine-tune.precision={precision}");
-            experiment::load(Some("digits"), &[assignment])
-                .unwrap()
-                .experiment
-        };
-        let only_float32 = |precision| precision == Precision::Float32;
-        check_precision(&load("float32"), "a card", only_float32).unwrap();
-        check_precision(&load("bfloat16"), "a card", |_| true).unwrap();
-        let error = check_precision(&load("bfloat16"), "a card", only_float32).unwrap_err();
-        let message = error.to_string();
-        for phrase in [
-            "`fine-tune.precision` is bfloat16",
-            "a card",
-            "float32",
-            "--device",
-        ] {
-            assert!(message.contains(phrase), "{message}");
         }
     }
 }
