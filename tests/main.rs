@@ -24,6 +24,8 @@ mod parity;
 mod parity_plugins;
 mod planning;
 mod plugin;
+mod recipe;
+mod recipe_runs;
 mod registry;
 mod replay;
 mod run;

@@ -13,6 +13,7 @@ mod measurement;
 mod metrics;
 mod phase;
 mod plan;
+mod precision;
 mod prepare;
 mod ratio;
 mod report;
