@@ -182,7 +182,11 @@ mod tests {
                 width: index + 1,
                 height: 1,
                 channels: 3,
-                pixels: [index as u8, 100, 200].repeat(index).into_iter().chain([0, 0, 0]).collect(),
+                pixels: [index as u8, 100, 200]
+                    .repeat(index)
+                    .into_iter()
+                    .chain([0, 0, 0])
+                    .collect(),
             })
         }
 
@@ -214,7 +218,10 @@ mod tests {
         let variance = 36_100.0 / 210.0 - red * red;
         let share = 190.0 / 210.0;
         let spread = f64::sqrt(share * (1.0 - share));
-        close(&found.std, [variance.sqrt(), 100.0 * spread, 200.0 * spread]);
+        close(
+            &found.std,
+            [variance.sqrt(), 100.0 * spread, 200.0 * spread],
+        );
         assert_eq!(measure("a", 2), found);
         assert_eq!(decoded(), 20, "the file was not taken");
         // Other pictures are measured themselves.
