@@ -173,7 +173,7 @@ fn without_repeats_numbers_are_indices() {
 fn a_picture_is_seen_as_it_is_in_its_batch() {
     let folder = photographs();
     let dataset = open(&config(&folder)).unwrap();
-    for (repeats, batch) in [(1, 6), (3, 4), (1, 5)] {
+    for (repeats, batch) in [(1, 6), (3, 4), (1, 7)] {
         let augmentation = Augmentation {
             repeats,
             ..recipe()
@@ -464,6 +464,7 @@ fn inspection_tells_counts_and_measured_values() {
             "data.normalisation=measured",
             "data.train_fraction=0.5",
             "model.image_size=16",
+            "training.batch=5",
         ];
         let mut command = Command::new(env!("CARGO_BIN_EXE_incubate"));
         command

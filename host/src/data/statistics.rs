@@ -50,7 +50,7 @@ impl Sums {
         found
     }
 
-    fn add(mut self, other: &Self) -> Self {
+    fn plus(mut self, other: &Self) -> Self {
         self.pixels += other.pixels;
         self.sums.resize(other.sums.len().max(self.sums.len()), 0);
         self.squares.resize(self.sums.len(), 0);
@@ -115,7 +115,7 @@ fn measure_or_recall(
                 let picture = pictures.picture(index)?;
                 Ok(Sums::of(&picture.pixels, picture.channels))
             })
-            .try_reduce(Sums::default, |first, second| Ok(first.add(&second)))
+            .try_reduce(Sums::default, |first, second| Ok(first.plus(&second)))
     })?;
     let all = Sums {
         format: FORMAT,

@@ -64,6 +64,15 @@ fn a_flip_has_its_probability() {
     }
 }
 
+/// What older runs drew with `flip = true` stays.
+#[test]
+fn a_fair_flip_is_one_bit() {
+    for number in 0..100 {
+        let bit = occasion(number).stream("flip").random::<bool>();
+        assert_eq!(flip::draw(&mut occasion(number).stream("flip"), 0.5), bit);
+    }
+}
+
 /// The recipe with everything on.
 fn recipe() -> Augmentation {
     Augmentation {
