@@ -1,6 +1,7 @@
 //! Integration tests: the library's public surface and the command as a person uses it.
 #![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
+mod augmentation;
 mod bad_input;
 mod bench_plugin;
 mod builder;

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::data::parse_phase;
 use super::sources::{AccessOptions, LockOptions};
 use crate::builder::{Language, parse_kind, parse_language};
 use crate::device::DeviceChoice;
+use crate::phase::Phase;
 use crate::plugin::Kind;
 
 /// Train large neural networks by divide and conquer, with strategies as sandboxed plugins.
@@ -37,6 +39,9 @@ pub(super) enum Command {
     /// Share meta models and trained modules with others.
     #[command(subcommand)]
     Unit(UnitCommand),
+    /// Look at the pictures of an experiment, and at what training makes of them.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// List, inspect, build, and exchange plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -161,6 +166,43 @@ pub(super) struct InitOptions {
     /// List the experiments.
     #[arg(long, conflicts_with_all = ["name", "out"])]
     pub(super) list: bool,
+}
+
+/// Commands about pictures.
+#[derive(Debug, Subcommand)]
+pub(super) enum DataCommand {
+    /// Write a PNG file with training pictures and what becomes of them in each epoch.
+    Show(ShowOptions),
+    /// Show counts, classes, and normalisation of the data set.
+    Inspect {
+        #[command(flatten)]
+        experiment: ExperimentOptions,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Options of `data show`.
+#[derive(Debug, Args)]
+pub(super) struct ShowOptions {
+    #[command(flatten)]
+    pub(super) experiment: ExperimentOptions,
+    /// The PNG file.
+    #[arg(long, value_name = "FILE", default_value = "sheet.png")]
+    pub(super) out: PathBuf,
+    /// The phase whose augmentation is shown: meta, module.0, …, fine-tune, baseline.
+    #[arg(long, value_name = "PHASE", default_value = "meta", value_parser = parse_phase)]
+    pub(super) phase: Phase,
+    /// Rows: how many pictures.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(super) count: usize,
+    /// Columns after the picture itself: how many epochs.
+    #[arg(long, value_name = "E", default_value_t = 6)]
+    pub(super) epochs: u64,
+    /// Write what was drawn as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Commands about units that travel between run folders.

@@ -5,6 +5,7 @@ use anyhow::Error;
 use super::check::CheckError;
 use super::eval::EvalError;
 use crate::builder::NewError;
+use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
@@ -132,6 +133,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
+    }
+    if let Some(error) = cause.downcast_ref::<DataError>() {
+        return match error {
+            DataError::Setting { .. } => Some(USAGE),
+            DataError::Write { .. } => None,
+            _ => Some(DATA),
+        };
     }
     if cause.is::<NewError>() || cause.is::<OutputError>() || cause.is::<EvalError>() {
         return Some(USAGE);

@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod build;
 mod check;
+mod data;
 mod devices;
 mod doctor;
 mod eval;
@@ -71,6 +72,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Eval(options) => eval::eval(&options),
         Command::Init(options) => init::init(&options),
         Command::Unit(command) => unit::unit(&command),
+        Command::Data(command) => data::data(&command),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),
         Command::Doctor { json } => doctor::doctor(json),

@@ -269,7 +269,7 @@ impl Augmentation {
         } else {
             Crop::Whole
         };
-        let mirrored = self.flip > 0.0 && occasion.stream("flip").random::<f64>() < self.flip;
+        let mirrored = self.flip > 0.0 && flip::draw(&mut occasion.stream("flip"), self.flip);
         let operations = match &self.rand_augment {
             Some(policy) => policy.draw(&mut occasion.stream("rand-augment")),
             None if self.colour_jitter.is_on() => self

@@ -9,9 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::augmentation::{Occasion, erase};
 use super::prefetch::EpochBatches;
-use super::{
-    Augmentation, Batch, DataError, Dataset, Draws, Mixing, Picture, Pictures, resize,
-};
+use super::{Augmentation, Batch, DataError, Dataset, Draws, Mixing, Picture, Pictures, resize};
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -177,8 +175,7 @@ pub struct Seen {
 impl Seen {
     /// Whether anything of another picture is in it.
     pub fn is_mixed(&self) -> bool {
-        self.mixing
-            .is_some_and(|mixing| mixing.weight() < 1.0)
+        self.mixing.is_some_and(|mixing| mixing.weight() < 1.0)
     }
 }
 

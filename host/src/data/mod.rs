@@ -24,7 +24,9 @@ mod sheet;
 mod statistics;
 mod subset;
 
-pub use augmentation::{Augmentation, ColourJitter, Crop, Draws, ErasingMode, Mixing, Operation, RandAugment};
+pub use augmentation::{
+    Augmentation, ColourJitter, Crop, Draws, ErasingMode, Mixing, Operation, RandAugment,
+};
 pub use batch::Batch;
 pub use config::{DataConfig, DataSet, open};
 pub use error::DataError;

@@ -4,7 +4,7 @@
 //! What is shown is what training computes, by the same code with the same draws.
 
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{self, Cursor};
 use std::path::Path;
 
 use image::{ImageFormat, Rgb, RgbImage};
@@ -94,7 +94,12 @@ impl Sheet {
         )?;
         let mut canvas = Canvas::new(size, options)?;
         let mut rows = Vec::new();
-        for (row, index) in loader.order(0).into_iter().take(options.pictures).enumerate() {
+        for (row, index) in loader
+            .order(0)
+            .into_iter()
+            .take(options.pictures)
+            .enumerate()
+        {
             let picture = dataset.train.picture(index)?;
             let picture = resize::to_square(picture, size, 1.0);
             let pixels = picture.pixels.chunks_exact(picture.channels);
@@ -132,7 +137,7 @@ impl Sheet {
         self.pixels.dimensions()
     }
 
-    /// Writes the sheet as a PNG file, whole or not at all.
+    /// Writes the sheet as a PNG file.
     ///
     /// # Errors
     ///
@@ -145,17 +150,8 @@ impl Sheet {
         let mut bytes = Cursor::new(Vec::new());
         self.pixels
             .write_to(&mut bytes, ImageFormat::Png)
-            .map_err(|error| failed(std::io::Error::other(error)))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".writing-")
-            .tempfile_in(folder)
-            .map_err(failed)?;
-        file.write_all(bytes.get_ref()).map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+            .map_err(|error| failed(io::Error::other(error)))?;
+        fs::write(path, bytes.get_ref()).map_err(failed)
     }
 }
 

@@ -50,7 +50,7 @@ impl Sums {
         found
     }
 
-    fn add(mut self, other: &Self) -> Self {
+    fn plus(mut self, other: &Self) -> Self {
         self.pixels += other.pixels;
         self.sums.resize(other.sums.len().max(self.sums.len()), 0);
         self.squares.resize(self.sums.len(), 0);
@@ -115,7 +115,7 @@ fn measure_or_recall(
                 let picture = pictures.picture(index)?;
                 Ok(Sums::of(&picture.pixels, picture.channels))
             })
-            .try_reduce(Sums::default, |first, second| Ok(first.add(&second)))
+            .try_reduce(Sums::default, |first, second| Ok(first.plus(&second)))
     })?;
     let all = Sums {
         format: FORMAT,
@@ -182,7 +182,11 @@ mod tests {
                 width: index + 1,
                 height: 1,
                 channels: 3,
-                pixels: [index as u8, 100, 200].repeat(index).into_iter().chain([0, 0, 0]).collect(),
+                pixels: [index as u8, 100, 200]
+                    .repeat(index)
+                    .into_iter()
+                    .chain([0, 0, 0])
+                    .collect(),
             })
         }
 
@@ -214,7 +218,10 @@ mod tests {
         let variance = 36_100.0 / 210.0 - red * red;
         let share = 190.0 / 210.0;
         let spread = f64::sqrt(share * (1.0 - share));
-        close(&found.std, [variance.sqrt(), 100.0 * spread, 200.0 * spread]);
+        close(
+            &found.std,
+            [variance.sqrt(), 100.0 * spread, 200.0 * spread],
+        );
         assert_eq!(measure("a", 2), found);
         assert_eq!(decoded(), 20, "the file was not taken");
         // Other pictures are measured themselves.

@@ -96,10 +96,19 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             );
         }
         if let Err(error) = phase.augmentation.validate(experiment.model.input()[1]) {
-            let DataError::Setting { key: field, value, reason } = error else {
+            let DataError::Setting {
+                key: field,
+                value,
+                reason,
+            } = error
+            else {
                 return Err(error.into());
             };
-            return range(key(&format!("augmentation.{field}")), value, &format!("but {reason}"));
+            return range(
+                key(&format!("augmentation.{field}")),
+                value,
+                &format!("but {reason}"),
+            );
         }
         for (field, value, most) in [
             ("rate", phase.rate, f64::MAX),

@@ -126,7 +126,13 @@ mod tests {
                 );
                 let mut values = vec![1.0; case.size * case.size];
                 let noise = &mut stream(sample, "erasing-noise");
-                erase(&mut values, case.size, &rectangles, ErasingMode::Const, noise);
+                erase(
+                    &mut values,
+                    case.size,
+                    &rectangles,
+                    ErasingMode::Const,
+                    noise,
+                );
                 let erased = values.iter().filter(|value| **value == 0.0).count();
                 none += f64::from(u8::from(erased == 0)) / PICTURES as f64;
                 shares.push(erased as f64 / values.len() as f64);
@@ -151,7 +157,13 @@ mod tests {
         };
         let erased = |mode| {
             let mut values = vec![9.0; 3 * 32 * 32];
-            erase(&mut values, 32, &[region], mode, &mut stream(0, "erasing-noise"));
+            erase(
+                &mut values,
+                32,
+                &[region],
+                mode,
+                &mut stream(0, "erasing-noise"),
+            );
             let kept = values.iter().filter(|value| **value == 9.0).count();
             assert_eq!(kept, 3 * (32 * 32 - 600));
             assert_eq!(values[2 * 32], 9.0);
@@ -169,7 +181,10 @@ mod tests {
         let count = noise.len() as f32;
         let mean = noise.iter().sum::<f32>() / count;
         let variance = noise.iter().map(|value| value * value).sum::<f32>() / count;
-        assert!(mean.abs() < 0.12 && (variance - 1.0).abs() < 0.15, "{mean} {variance}");
+        assert!(
+            mean.abs() < 0.12 && (variance - 1.0).abs() < 0.15,
+            "{mean} {variance}"
+        );
         let different = noise.windows(2).filter(|pair| pair[0] != pair[1]).count();
         assert_eq!(different, noise.len() - 1);
     }

@@ -1,6 +1,13 @@
 //! Mirroring, left to right.
 
+use rand::Rng;
+
 use super::super::Picture;
+
+/// Whether a picture is mirrored: where the draw lies in the upper part that the probability has.
+pub(super) fn draw(stream: &mut impl Rng, probability: f64) -> bool {
+    f64::from(stream.next_u32()) / 2.0_f64.powi(32) >= 1.0 - probability
+}
 
 /// Mirrors every row.
 pub(super) fn mirror(picture: &mut Picture) {

@@ -53,9 +53,7 @@ impl ColourJitter {
         let mut operations: Vec<Operation> = all
             .into_iter()
             .filter(|(reach, _)| *reach > 0.0)
-            .map(|(reach, make)| {
-                make(stream.random_range((1.0 - reach).max(0.0)..=1.0 + reach))
-            })
+            .map(|(reach, make)| make(stream.random_range((1.0 - reach).max(0.0)..=1.0 + reach)))
             .collect();
         operations.shuffle(stream);
         operations

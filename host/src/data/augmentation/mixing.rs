@@ -54,7 +54,9 @@ impl Mixing {
             }
             Self::CutMix { region, .. } => {
                 let columns = region.left..region.left + region.width;
-                let rows = first.chunks_exact_mut(size).zip(second.chunks_exact_mut(size));
+                let rows = first
+                    .chunks_exact_mut(size)
+                    .zip(second.chunks_exact_mut(size));
                 for (row, (first, second)) in rows.enumerate() {
                     if (region.top..region.top + region.height).contains(&(row % size)) {
                         first[columns.clone()].swap_with_slice(&mut second[columns.clone()]);

@@ -69,7 +69,11 @@ impl Operation {
             }
             5 => {
                 let threshold = (share * 256.0) as u16;
-                Self::Solarize(if increasing { 256 - threshold } else { threshold })
+                Self::Solarize(if increasing {
+                    256 - threshold
+                } else {
+                    threshold
+                })
             }
             6 => Self::SolarizeAdd((share * 110.0) as u8),
             7 => Self::Colour(factor),
@@ -99,18 +103,38 @@ impl Operation {
             Self::Sharpness(factor) => blend::sharpness(picture, factor),
             Self::Rotate(degrees) => affine::rotate(picture, degrees, fill, interpolation),
             Self::ShearX(slope) => {
-                affine::transform(picture, [1.0, slope, 0.0, 0.0, 1.0, 0.0], fill, interpolation);
+                affine::transform(
+                    picture,
+                    [1.0, slope, 0.0, 0.0, 1.0, 0.0],
+                    fill,
+                    interpolation,
+                );
             }
             Self::ShearY(slope) => {
-                affine::transform(picture, [1.0, 0.0, 0.0, slope, 1.0, 0.0], fill, interpolation);
+                affine::transform(
+                    picture,
+                    [1.0, 0.0, 0.0, slope, 1.0, 0.0],
+                    fill,
+                    interpolation,
+                );
             }
             Self::TranslateX(share) => {
                 let columns = share * picture.width as f64;
-                affine::transform(picture, [1.0, 0.0, columns, 0.0, 1.0, 0.0], fill, interpolation);
+                affine::transform(
+                    picture,
+                    [1.0, 0.0, columns, 0.0, 1.0, 0.0],
+                    fill,
+                    interpolation,
+                );
             }
             Self::TranslateY(share) => {
                 let rows = share * picture.height as f64;
-                affine::transform(picture, [1.0, 0.0, 0.0, 0.0, 1.0, rows], fill, interpolation);
+                affine::transform(
+                    picture,
+                    [1.0, 0.0, 0.0, 0.0, 1.0, rows],
+                    fill,
+                    interpolation,
+                );
             }
         }
     }
@@ -222,15 +246,32 @@ mod tests {
             let expected = named(&case.operation, case.value);
             let kind = expected.kind();
             let found = Operation::of_level(kind, case.level, false, case.increasing);
-            assert_eq!(found, expected, "{} {}", case.level, case.increasing);
+            // The last bit of a number can get lost on its way through a file.
+            let same = found == expected || found.kind() == kind && close(found, case.value);
+            assert!(same, "{found:?} {expected:?} {}", case.increasing);
+        }
+    }
+
+    /// Whether the number of an operation that has one of 64 bits is this, but for its last bits.
+    fn close(operation: Operation, value: f64) -> bool {
+        match operation {
+            Operation::Rotate(found)
+            | Operation::Colour(found)
+            | Operation::Contrast(found)
+            | Operation::Brightness(found)
+            | Operation::Sharpness(found)
+            | Operation::ShearX(found)
+            | Operation::ShearY(found)
+            | Operation::TranslateX(found)
+            | Operation::TranslateY(found) => (found - value).abs() < 1e-12,
+            _ => false,
         }
     }
 
     #[test]
     fn directions_turn() {
-        let both = |kind| {
-            [false, true].map(|negative| Operation::of_level(kind, 10.0, negative, true))
-        };
+        let both =
+            |kind| [false, true].map(|negative| Operation::of_level(kind, 10.0, negative, true));
         assert_eq!(both(3), [Operation::Rotate(30.0), Operation::Rotate(-30.0)]);
         assert_eq!(both(12), [Operation::ShearY(0.3), Operation::ShearY(-0.3)]);
         let [lighter, darker] = both(9);

@@ -78,7 +78,8 @@ pub enum PolicyError {
 }
 
 /// The parts of the notation, for errors.
-const PARTS: &str = "m (magnitude), mstd (its noise), n (operations), p (probability), inc (1 or 0)";
+const PARTS: &str =
+    "m (magnitude), mstd (its noise), n (operations), p (probability), inc (1 or 0)";
 
 impl FromStr for RandAugment {
     type Err = PolicyError;
@@ -227,7 +228,10 @@ mod tests {
         for (text, phrase) in [
             ("augmix-m3", "`augmix-m3` is no policy"),
             ("", "`` is no policy"),
-            ("rand-w0", "`w0` in `rand-w0` is unknown (known parts: m (magn"),
+            (
+                "rand-w0",
+                "`w0` in `rand-w0` is unknown (known parts: m (magn",
+            ),
             ("rand-mmax12", "`mmax12` in"),
             ("rand-m9-", "`` in `rand-m9-` is unknown"),
             ("rand-m", "`m` in `rand-m` cannot be: write a number from 0"),
@@ -266,7 +270,8 @@ mod tests {
         let applied = all.len() as f64 / PICTURES as f64;
         assert!((applied - timm.applied).abs() < 0.04, "{applied}");
         let mut kinds = [0_usize; Operation::KINDS];
-        all.iter().for_each(|operation| kinds[operation.kind()] += 1);
+        all.iter()
+            .for_each(|operation| kinds[operation.kind()] += 1);
         let expected = all.len() as f64 / Operation::KINDS as f64;
         for (kind, count) in kinds.into_iter().enumerate() {
             let difference = (count as f64 - expected).abs();
@@ -285,7 +290,11 @@ mod tests {
         assert!((negative - count / 2.0).abs() < 2.5 * count.sqrt());
         let levels: Vec<f64> = degrees.iter().map(|degrees| degrees.abs() / 3.0).collect();
         let mean = levels.iter().sum::<f64>() / count;
-        let variance = levels.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count;
+        let variance = levels
+            .iter()
+            .map(|level| (level - mean).powi(2))
+            .sum::<f64>()
+            / count;
         let clipped = levels.iter().filter(|level| **level == 10.0).count() as f64 / count;
         assert!((mean - timm.mean).abs() < 0.07, "{mean}");
         assert!((variance.sqrt() - timm.std).abs() < 0.05, "{variance}");

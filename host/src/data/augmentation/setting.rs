@@ -75,8 +75,7 @@ pub(super) mod policy {
             type Value = Option<RandAugment>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter
-                    .write_str("`false`, or a policy such as \"rand-m9-mstd0.5-inc1\"")
+                formatter.write_str("`false`, or a policy such as \"rand-m9-mstd0.5-inc1\"")
             }
 
             fn visit_bool<E: Error>(self, on: bool) -> Result<Self::Value, E> {
@@ -171,9 +170,15 @@ mod tests {
     #[test]
     fn other_forms_are_refused() {
         for (text, phrase) in [
-            ("flip = \"often\"", "a probability, `true` (0.5), or `false`"),
+            (
+                "flip = \"often\"",
+                "a probability, `true` (0.5), or `false`",
+            ),
             ("random_resized_crop = [0.5]", "a least and a largest share"),
-            ("random_resized_crop = [0.1, 0.2, 0.3]", "a least and a largest share"),
+            (
+                "random_resized_crop = [0.1, 0.2, 0.3]",
+                "a least and a largest share",
+            ),
             ("random_resized_crop = 0.5", "a least and a largest share"),
             ("rand_augment = true", "a policy such as"),
             ("rand_augment = \"augmix-m3\"", "augmix-m3"),

@@ -64,6 +64,15 @@ fn a_flip_has_its_probability() {
     }
 }
 
+/// What older runs drew with `flip = true` stays.
+#[test]
+fn a_fair_flip_is_one_bit() {
+    for number in 0..100 {
+        let bit = occasion(number).stream("flip").random::<bool>();
+        assert_eq!(flip::draw(&mut occasion(number).stream("flip"), 0.5), bit);
+    }
+}
+
 /// The recipe with everything on.
 fn recipe() -> Augmentation {
     Augmentation {
@@ -152,24 +161,39 @@ fn changes_are_made_in_timms_order() {
 #[test]
 fn impossible_settings_are_refused() {
     let cases: [(&str, &str); 16] = [
-        ("crop_padding = 8", "setting `crop_padding` is 8, but it has to be less"),
+        (
+            "crop_padding = 8",
+            "setting `crop_padding` is 8, but it has to be less",
+        ),
         (
             "crop_padding = 1\nrandom_resized_crop = true",
             "setting `crop_padding` is 1, but `random_resized_crop` is on",
         ),
-        ("random_resized_crop = [0.0, 1.0]", "is [0, 1], but it has to be two shares"),
+        (
+            "random_resized_crop = [0.0, 1.0]",
+            "is [0, 1], but it has to be two shares",
+        ),
         ("random_resized_crop = [0.5, 0.4]", "the smaller one first"),
         ("random_resized_crop = [0.5, 1.1]", "up to 1"),
         ("crop_ratio = [0.0, 1.0]", "setting `crop_ratio` is [0, 1]"),
         ("crop_ratio = [2.0, 1.0]", "the smaller one first"),
-        ("flip = 1.5", "setting `flip` is 1.5, but it has to be a probability"),
+        (
+            "flip = 1.5",
+            "setting `flip` is 1.5, but it has to be a probability",
+        ),
         ("random_erasing = -0.1", "setting `random_erasing` is -0.1"),
         ("mix_probability = nan", "setting `mix_probability` is NaN"),
         ("mixup = -0.1", "setting `mixup` is -0.1"),
         ("cutmix = inf", "setting `cutmix` is inf"),
         ("erasing_count = 0", "setting `erasing_count` is 0"),
-        ("repeats = 0", "setting `repeats` is 0, but it has to be at least 1"),
-        ("colour_jitter = [0.4, -1, 0]", "setting `colour_jitter` is [0.4, -1, 0]"),
+        (
+            "repeats = 0",
+            "setting `repeats` is 0, but it has to be at least 1",
+        ),
+        (
+            "colour_jitter = [0.4, -1, 0]",
+            "setting `colour_jitter` is [0.4, -1, 0]",
+        ),
         (
             "colour_jitter = 0.4\nrand_augment = \"rand-m9\"",
             "setting `colour_jitter` is 0.4, but `rand_augment` is on, beside which it is not used",

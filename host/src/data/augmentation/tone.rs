@@ -18,10 +18,7 @@ fn replace(picture: &mut Picture, table: &Table) {
 
 /// Replaces by a table for each channel, made of how often each byte occurs in it; where there is
 /// none, the channel stays.
-fn replace_by_histogram(
-    picture: &mut Picture,
-    make: impl Fn(&[usize; 256]) -> Option<Table>,
-) {
+fn replace_by_histogram(picture: &mut Picture, make: impl Fn(&[usize; 256]) -> Option<Table>) {
     let channels = picture.channels;
     for channel in 0..channels {
         let mut histogram = [0; 256];
@@ -84,7 +81,13 @@ pub(super) fn posterize(picture: &mut Picture, bits: u8) {
 pub(super) fn solarize(picture: &mut Picture, threshold: u16) {
     replace(
         picture,
-        &table(|byte| if u16::from(byte) < threshold { byte } else { !byte }),
+        &table(|byte| {
+            if u16::from(byte) < threshold {
+                byte
+            } else {
+                !byte
+            }
+        }),
     );
 }
 

@@ -3,8 +3,8 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::memory::MemoryPictures;
 use crate::data::Normalisation;
+use crate::data::memory::MemoryPictures;
 
 /// Pictures of 2 x 2 pixels; every pixel has the number of its picture.
 fn dataset(count: usize) -> Dataset {
