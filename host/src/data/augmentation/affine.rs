@@ -64,6 +64,13 @@ fn linear([first, second]: [f64; 2], part: f64) -> f64 {
     first + (second - first) * part
 }
 
+/// A number from -1/2 on as the whole number below it and the part above that.
+fn parts(number: f64) -> (isize, f64) {
+    let cut = number as isize;
+    let whole = cut - isize::from(number < cut as f64);
+    (whole, number - whole as f64)
+}
+
 /// Fills the picture from itself; `between` interpolates `REACH` neighbours.
 fn sample<const CHANNELS: usize, const REACH: usize>(
     picture: &mut Picture,
@@ -87,31 +94,47 @@ fn sample<const CHANNELS: usize, const REACH: usize>(
                 pixels.extend_from_slice(&fill);
                 continue;
             }
-            let (left, top) = ((from_x - 0.5).floor(), (from_y - 0.5).floor());
-            let (right, down) = (from_x - 0.5 - left, from_y - 0.5 - top);
+            let (left, right) = parts(from_x - 0.5);
+            let (top, down) = parts(from_y - 0.5);
             // Outside of the picture its border goes on.
-            let clamped = |first: f64, length: usize| {
-                std::array::from_fn::<usize, REACH, _>(|step| {
-                    let place = first as isize - back + step as isize;
-                    place.clamp(0, length as isize - 1) as usize
-                })
+            let clamped = |first: isize, length: usize| {
+                let mut places = [0; REACH];
+                for (step, place) in places.iter_mut().enumerate() {
+                    let wanted = first - back + step as isize;
+                    *place = wanted.clamp(0, length as isize - 1) as usize;
+                }
+                places
             };
             let (columns, rows) = (clamped(left, width), clamped(top, height));
-            let along = |row: usize| -> [f64; CHANNELS] {
-                let row = &source[row * width..(row + 1) * width];
-                if right == 0.0 {
-                    return row[columns[REACH / 2 - 1]].map(f64::from);
-                }
-                std::array::from_fn(|channel| {
-                    between(columns.map(|column| f64::from(row[column][channel])), right)
-                })
-            };
-            let values: [f64; CHANNELS] = if down == 0.0 {
-                along(rows[REACH / 2 - 1])
+            // A part of 0 takes the second neighbour alone, for either interpolation.
+            let middle = back as usize;
+            let needed = if down == 0.0 {
+                middle..middle + 1
             } else {
-                let lines = rows.map(along);
-                std::array::from_fn(|channel| between(lines.map(|line| line[channel]), down))
+                0..REACH
             };
+            let mut lines = [[0.0; REACH]; CHANNELS];
+            for step in needed {
+                let line = &source[rows[step] * width..(rows[step] + 1) * width];
+                if right == 0.0 {
+                    let pixel = line[columns[middle]];
+                    for (line, byte) in lines.iter_mut().zip(pixel) {
+                        line[step] = f64::from(byte);
+                    }
+                    continue;
+                }
+                let pixels = columns.map(|column| line[column]);
+                for (channel, line) in lines.iter_mut().enumerate() {
+                    line[step] = between(pixels.map(|pixel| f64::from(pixel[channel])), right);
+                }
+            }
+            let values = lines.map(|line| {
+                if down == 0.0 {
+                    line[middle]
+                } else {
+                    between(line, down)
+                }
+            });
             // The conversion cuts decimals and saturates.
             pixels.extend(values.map(|value| value as u8));
         }
