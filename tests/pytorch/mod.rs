@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 /// The interpreter of Debian's package, whatever `python3` comes first on the path.
 const DEBIAN: &str = "/usr/bin/python3";
 
-/// A command that runs a Python that has PyTorch and NumPy: the one that the environment variable
+/// A command that runs a Python that has PyTorch: the one that the environment variable
 /// `INCUBATE_PYTHON` names, or else Debian's. It computes in one thread, so that its sums have one
 /// order, and leaves no compiled files beside its scripts.
 ///
@@ -21,7 +21,7 @@ pub(crate) fn python() -> Command {
         let interpreter =
             std::env::var("INCUBATE_PYTHON").unwrap_or_else(|_| DEBIAN.to_owned());
         let tried = command(&interpreter)
-            .args(["-c", "import torch, numpy"])
+            .args(["-c", "import torch"])
             .output();
         let said = match tried {
             Ok(output) if output.status.success() => return Ok(interpreter),
@@ -31,7 +31,7 @@ pub(crate) fn python() -> Command {
         Err(format!(
             "this test compares with PyTorch, and {interpreter} has none: {said}\n\
              (on Debian: apt-get install --no-install-recommends python3-torch; elsewhere: set \
-             INCUBATE_PYTHON to a Python that has the packages torch and numpy)"
+             INCUBATE_PYTHON to a Python that has the package torch)"
         ))
     });
     match found {
