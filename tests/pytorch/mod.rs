@@ -2,6 +2,9 @@
 //!
 //! A test that needs it fails where it is not installed, with the command that installs it.
 
+mod job;
+mod training;
+
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
