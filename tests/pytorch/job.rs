@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use incubate::model::{Architecture, Network, network_to_safetensors};
 use incubate::phase::Phase;
@@ -13,7 +13,7 @@ use safetensors::{SafeTensors, serialize};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{answer, python};
+use super::{answer, python, script};
 
 /// Float tensors by name: shape and values.
 pub(super) type Floats = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -25,6 +25,8 @@ pub(super) struct Settings {
     pub(super) kind: &'static str,
     /// Parts that a batch is cut into.
     pub(super) parts: usize,
+    /// What the loss is multiplied by.
+    pub(super) scale: f64,
     /// Of cross-entropy.
     pub(super) smoothing: f64,
     pub(super) weight_decay: f64,
@@ -92,10 +94,16 @@ impl Job {
         let updates = batches.labels.len() / batch;
         let blocks = network.depths().iter().sum();
         let size = config.image_size;
-        let mut floats = floats(&network_to_safetensors(network, &BTreeMap::new()), "weights.");
+        let mut floats = floats(
+            &network_to_safetensors(network, &BTreeMap::new()),
+            "weights.",
+        );
         floats.insert(
             "images".to_owned(),
-            (vec![updates, batch, config.channels, size, size], batches.images),
+            (
+                vec![updates, batch, config.channels, size, size],
+                batches.images,
+            ),
         );
         if !batches.shares.is_empty() {
             floats.insert("shares".to_owned(), (vec![updates], batches.shares));
@@ -116,6 +124,7 @@ impl Job {
                 "trained": phase.module(),
                 "updates": updates,
                 "parts": settings.parts,
+                "scale": settings.scale,
                 "smoothing": settings.smoothing,
                 "weight_decay": settings.weight_decay,
                 "betas": settings.betas,
@@ -149,7 +158,10 @@ impl Job {
         let labels = labels.iter().flat_map(|label| label.to_le_bytes());
         bytes.push(("labels", Dtype::I64, shape, labels.collect()));
         let views = bytes.iter().map(|(name, kind, shape, bytes)| {
-            (*name, TensorView::new(*kind, shape.to_vec(), bytes).unwrap())
+            (
+                *name,
+                TensorView::new(*kind, shape.to_vec(), bytes).unwrap(),
+            )
         });
         fs::write(path("safetensors"), serialize(views, None).unwrap()).unwrap();
     }
@@ -160,13 +172,11 @@ pub(super) fn train(folder: &Path, jobs: &[Job]) -> Vec<Answer> {
     for job in jobs {
         job.write(folder);
     }
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch/train.py");
     let names = jobs.iter().map(|job| &job.name);
-    answer(python().arg(script).arg(folder).args(names));
+    answer(python().arg(script("train.py")).arg(folder).args(names));
     let answered = |job: &Job| {
         let path = |ending: &str| folder.join(format!("{}.answer.{ending}", job.name));
-        let mut answer: Answer =
-            serde_json::from_slice(&fs::read(path("json")).unwrap()).unwrap();
+        let mut answer: Answer = serde_json::from_slice(&fs::read(path("json")).unwrap()).unwrap();
         answer.tensors = floats(&fs::read(path("safetensors")).unwrap(), "");
         answer
     };
@@ -234,4 +244,3 @@ pub(super) fn difference(found: &[f32], expected: &[f32]) -> f64 {
     let error = largest(&mut pairs.map(|(one, other)| f64::from((one - other).abs())));
     if error == 0.0 { 0.0 } else { error / size }
 }
-

@@ -2,9 +2,12 @@
 //!
 //! A test that needs it fails where it is not installed, with the command that installs it.
 
+mod gradients;
+mod initial;
 mod job;
 mod training;
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -21,11 +24,8 @@ const DEBIAN: &str = "/usr/bin/python3";
 pub(crate) fn python() -> Command {
     static FOUND: OnceLock<Result<String, String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let interpreter =
-            std::env::var("INCUBATE_PYTHON").unwrap_or_else(|_| DEBIAN.to_owned());
-        let tried = command(&interpreter)
-            .args(["-c", "import torch"])
-            .output();
+        let interpreter = std::env::var("INCUBATE_PYTHON").unwrap_or_else(|_| DEBIAN.to_owned());
+        let tried = command(&interpreter).args(["-c", "import torch"]).output();
         let said = match tried {
             Ok(output) if output.status.success() => return Ok(interpreter),
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
@@ -58,6 +58,13 @@ pub(crate) fn answer(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A script of this folder.
+pub(crate) fn script(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/pytorch")
+        .join(name)
 }
 
 fn command(interpreter: &str) -> Command {

@@ -102,7 +102,7 @@ def train(job, tensors):
             part = slice(first, first + size)
             logits = network(images[part], None if factors is None else factors[:, :, part])
             loss = loss_of(logits, targets[part], job["smoothing"]) / job["parts"]
-            loss.backward()
+            (job["scale"] * loss).backward()
             total += loss.item()
         if update == 0:
             gradients = {
