@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 use divan::Bencher;
 use incubate::allocator::LargeBlocks;
 use incubate::kernels::gelu::gelu;
-use incubate::model::{Architecture, DropPath, Network, VitConfig};
+use incubate::model::{Architecture, Noise, Network, VitConfig};
 use incubate::optimizer::{AdamWConfig, Group, Optimizer};
 use incubate::phase::Phase;
 use incubate::random::Seed;
@@ -74,8 +74,8 @@ fn step(bencher: Bencher<'_, '_>, depths: &[usize], phase: Phase) {
             let current = network.take().expect("the last step left a network");
             let images = images.clone();
             let forward = match phase.module() {
-                Some(module) => current.forward_hybrid(images, module, &DropPath::off()),
-                None => current.forward(images, &DropPath::off()),
+                Some(module) => current.forward_hybrid(images, module, &Noise::off()),
+                None => current.forward(images, &Noise::off()),
             };
             let picked = (log_softmax(forward.logits, 1) * targets.clone()).sum_dim(1);
             optimizer

@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 use incubate::experiment::{self, Experiment};
-use incubate::model::{Architecture, DropPath, Network, VitConfig, trained_weights};
+use incubate::model::{Architecture, Noise, Network, VitConfig, trained_weights};
 use incubate::phase::Phase;
 use incubate::plugin::{
     Context, Cost, Grant, Grants, Kind, Limit, Limits, LossHook, LossInputs, Message,
@@ -130,7 +130,7 @@ fn logits(network: &Network) -> Tensor<2> {
     let pictures: Vec<f32> = (0..count).map(|index| (index % 13) as f32 / 13.0).collect();
     let pictures = Tensor::<1>::from_floats(pictures.as_slice(), &Device::flex());
     let pictures = pictures.reshape([PICTURES, 1, 8, 8]);
-    network.forward_hybrid(pictures, 1, &DropPath::off()).logits
+    network.forward_hybrid(pictures, 1, &Noise::off()).logits
 }
 
 fn compute(hook: &mut LossHook, network: &Network) -> Result<Tensor<1>, String> {

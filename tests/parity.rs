@@ -12,7 +12,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use incubate::model::parameters::parameters;
 use incubate::model::{
-    Architecture, DropPath, Forward, Network, Stage, VitConfig, load_network, load_stage,
+    Architecture, Noise, Forward, Network, Stage, VitConfig, load_network, load_stage,
 };
 use incubate::optimizer::{AdamWConfig, Decay, Optimizer};
 use incubate::phase::Phase;
@@ -190,7 +190,7 @@ impl Parity {
     }
 
     fn hybrid_pass(&self, network: &Network, index: usize) -> Forward {
-        network.forward_hybrid(self.images(), index, &DropPath::off())
+        network.forward_hybrid(self.images(), index, &Noise::off())
     }
 
     fn assert_losses(&self, logits: &Tensor<2>, pointer: &str) {
@@ -208,12 +208,12 @@ impl Parity {
     }
 
     fn check_meta(&self) {
-        let logits = self.meta().forward(self.images(), &DropPath::off()).logits;
+        let logits = self.meta().forward(self.images(), &Noise::off()).logits;
         self.assert_logits(&logits, "meta");
         self.assert_losses(&logits, "/meta");
         // Evaluation takes the kernels without gradients.
         let valid = self.meta().valid();
-        let logits = valid.forward(self.images(), &DropPath::off()).logits;
+        let logits = valid.forward(self.images(), &Noise::off()).logits;
         self.assert_logits(&logits, "meta");
     }
 
@@ -223,7 +223,7 @@ impl Parity {
             let forward = self.hybrid_pass(&hybrid, index);
             self.assert_logits(&forward.logits, &format!("hybrid_{index}"));
             self.assert_losses(&forward.logits, &format!("/hybrids/{index}/losses"));
-            let plain = hybrid.valid().forward(self.images(), &DropPath::off());
+            let plain = hybrid.valid().forward(self.images(), &Noise::off());
             self.assert_logits(&plain.logits, &format!("hybrid_{index}"));
         }
     }
@@ -291,7 +291,7 @@ impl Parity {
     fn check_fine_tuning(&self) {
         let traces = "/finetune/loss_trace_5_adamw_steps_lr_1e-3_wd_0.05_clip_1_soft_target";
         let mut network = self.assembled();
-        let logits = network.forward(self.images(), &DropPath::off()).logits;
+        let logits = network.forward(self.images(), &Noise::off()).logits;
         self.assert_logits(&logits, "assembled");
         self.assert_losses(&logits, "/assembled");
         let config = AdamWConfig {
@@ -301,7 +301,7 @@ impl Parity {
         let mut optimizer = Optimizer::new(config, &network, Phase::FineTune);
         let norms = self.numbers("/finetune/grad_norms_before_clip");
         for (loss, norm) in self.numbers(traces).into_iter().zip(norms) {
-            let logits = network.forward(self.images(), &DropPath::off()).logits;
+            let logits = network.forward(self.images(), &Noise::off()).logits;
             let found = self.loss(logits, Loss::SoftTarget);
             assert_number(scalar(found.clone()), loss, traces);
             optimizer.accumulate(&network, found).unwrap();

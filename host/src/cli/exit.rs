@@ -53,6 +53,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | TrainError::NotConnected { .. }
             | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
             TrainError::NotFinite { .. } => Some(DIVERGED),
+            TrainError::Precision { .. } => Some(DEVICE),
             TrainError::Data(_) => Some(DATA),
             TrainError::Model(_) | TrainError::UnknownUnit { .. } => Some(USAGE),
             TrainError::Run(_)

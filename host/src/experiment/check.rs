@@ -100,6 +100,9 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             ("weight_decay", phase.weight_decay, f64::MAX),
             ("clip", phase.clip, f64::MAX),
             ("drop_path", phase.drop_path, 0.999),
+            ("dropout", phase.dropout, 0.999),
+            ("attention_dropout", phase.attention_dropout, 0.999),
+            ("ema", phase.ema, 0.999_999_999),
             ("epsilon", phase.epsilon, f64::MAX),
             ("betas", phase.betas[0].max(phase.betas[1]), 0.999_999_999),
             ("betas", phase.betas[0].min(phase.betas[1]), 0.999_999_999),
@@ -115,6 +118,20 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                     },
                 );
             }
+        }
+        if !(phase.layer_decay > 0.0 && phase.layer_decay <= 1.0) {
+            return range(
+                key("layer_decay"),
+                phase.layer_decay.to_string(),
+                "but it must be more than 0 and at most 1 (1 trains every layer at the same rate)",
+            );
+        }
+        if phase.ema_warm_up && phase.ema == 0.0 {
+            return range(
+                key("ema_warm_up"),
+                "true".into(),
+                "but there is no average to warm up (set `ema`, to 0.9999 for instance)",
+            );
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Experiments: what is trained and how, from defaults, a file, and the command line.
 
 mod check;
+mod compatibility;
 mod error;
 mod failure;
 mod identity;
@@ -8,8 +9,11 @@ mod layers;
 mod resolve;
 mod schema;
 
+pub use compatibility::{Compatibility, Defect};
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
-pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};
+pub use schema::{
+    DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig, RateRule,
+};

@@ -265,9 +265,17 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
     merge(&mut model, &written);
     table.insert("model".into(), Value::Table(model));
 
-    let mut known: Vec<String> = ["name", "seed", "data", "model", "partition", "training"]
-        .map(ToOwned::to_owned)
-        .to_vec();
+    let mut known: Vec<String> = [
+        "name",
+        "seed",
+        "reference",
+        "data",
+        "model",
+        "partition",
+        "training",
+    ]
+    .map(ToOwned::to_owned)
+    .to_vec();
     known.extend(PHASES.into_iter().chain(SHARED).map(ToOwned::to_owned));
     if let Some(key) = table.keys().find(|key| !known.contains(key)) {
         return Err(unknown(key, "", &known, &layers));
@@ -278,6 +286,7 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
     let experiment = Experiment {
         name: value(&table, "name")?,
         seed: value(&table, "seed")?,
+        reference: value(&table, "reference")?,
         data,
         model: architecture,
         partition: section(&table, "partition", &layers)?,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::OnFailure;
+use super::{Compatibility, OnFailure};
 use crate::data::{Augmentation, DataConfig};
-use crate::model::Architecture;
+use crate::model::{Architecture, NoiseRates, Numerics, Precision};
 use crate::phase::Phase;
 use crate::plugin::{Grants, LimitsConfig, SettingValue};
 
@@ -18,6 +18,9 @@ pub struct Experiment {
     pub name: String,
     /// The seed of every random draw.
     pub seed: u64,
+    /// Defects of the reference implementation that are reproduced.
+    #[serde(default)]
+    pub reference: Compatibility,
     /// Where the pictures come from.
     pub data: DataConfig,
     /// The target network.
@@ -120,9 +123,15 @@ pub struct PhaseConfig {
     pub accumulation: usize,
     /// The learning rate, before batch scaling.
     pub rate: f64,
-    /// The batch for which `rate` is meant: the rate is multiplied by batch / `rate_batch`
-    /// (512 in the paper's recipe); 0 takes the rate as it is.
+    /// The batch for which `rate` is meant (512 in the paper's recipe); 0 takes the rate as it is.
     pub rate_batch: usize,
+    /// How the rate follows a batch that is not `rate_batch`.
+    #[serde(default)]
+    pub rate_rule: RateRule,
+    /// The factor of the rate from each layer to the one before it, from the head down to the
+    /// embedding; 1 trains all layers at the same rate.
+    #[serde(default = "one")]
+    pub layer_decay: f64,
     /// Decoupled weight decay of the decayed group.
     pub weight_decay: f64,
     /// Decay of the first and second moment of AdamW.
@@ -131,8 +140,28 @@ pub struct PhaseConfig {
     pub epsilon: f64,
     /// The largest global norm of the gradients; 0 does not clip.
     pub clip: f64,
+    /// The share that the moving average of the weights keeps at each update; 0 averages nothing.
+    /// With an average, it is what is evaluated and what the unit writes.
+    #[serde(default)]
+    pub ema: f64,
+    /// Whether the average keeps less at first: at most (1 + t) / (10 + t) at update t.
+    #[serde(default)]
+    pub ema_warm_up: bool,
     /// The drop-path rate of the last block; the line from 0 runs over the blocks.
     pub drop_path: f64,
+    /// The share of values left out after the embedding, the projection of attention, and both maps
+    /// of the perceptron.
+    #[serde(default)]
+    pub dropout: f64,
+    /// The share of values of the attention matrices left out.
+    #[serde(default)]
+    pub attention_dropout: f64,
+    /// The type of matrix products.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Whether blocks are run again in the backward pass, instead of keeping what they computed.
+    #[serde(default)]
+    pub checkpoint_activations: bool,
     /// Epochs between evaluations; the last epoch is always evaluated.
     pub evaluate_every: usize,
     /// Changes to the training pictures.
@@ -146,12 +175,43 @@ pub struct PhaseConfig {
 impl PhaseConfig {
     /// The learning rate after batch scaling.
     pub fn base_rate(&self) -> f64 {
-        if self.rate_batch == 0 {
-            self.rate
-        } else {
-            self.rate * self.batch as f64 / self.rate_batch as f64
+        let (batch, meant_for) = (self.batch as f64, self.rate_batch as f64);
+        match self.rate_rule {
+            RateRule::Linear if self.rate_batch > 0 => self.rate * batch / meant_for,
+            RateRule::Sqrt if self.rate_batch > 0 => self.rate * (batch / meant_for).sqrt(),
+            RateRule::Linear | RateRule::Sqrt | RateRule::None => self.rate,
         }
     }
+
+    /// What is left out at random.
+    pub const fn noise_rates(&self) -> NoiseRates {
+        NoiseRates {
+            drop_path: self.drop_path,
+            dropout: self.dropout,
+            attention_dropout: self.attention_dropout,
+        }
+    }
+
+    /// How training computes.
+    pub const fn numerics(&self) -> Numerics {
+        Numerics {
+            precision: self.precision,
+            checkpoint_activations: self.checkpoint_activations,
+        }
+    }
+}
+
+/// How the learning rate follows the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateRule {
+    /// Rate times batch / `rate_batch` (Goyal et al., 2017), as in the paper's recipe.
+    #[default]
+    Linear,
+    /// Rate times the root of batch / `rate_batch` (Krizhevsky, 2014), timm's choice for Adam.
+    Sqrt,
+    /// The rate as it is.
+    None,
 }
 
 /// How long a phase lasts.

@@ -10,10 +10,10 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward as BackwardStep, Ops, OpsKind, unary};
-use burn::backend::ops::ActivationOps;
+use burn::backend::ops::{ActivationOps, FloatTensorOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Bytes, DType, Tensor};
+use burn::tensor::{Bytes, DType, FloatDType, Tensor};
 use burn_flex::{FlexTensor, Layout};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -35,7 +35,10 @@ pub trait GeluOps: Backend {
     /// x·Φ(x).
     #[fusion(default)]
     fn exact_gelu(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_mul(input.clone(), distribution::<Self>(input))
+        let dtype = input.dtype();
+        let input = widened::<Self>(input);
+        let output = Self::float_mul(input.clone(), distribution::<Self>(input));
+        narrowed::<Self>(output, dtype)
     }
 
     /// (Φ(x) + x·φ(x))·gradient.
@@ -44,6 +47,8 @@ pub trait GeluOps: Backend {
         input: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
+        let dtype = gradient.dtype();
+        let (input, gradient) = (widened::<Self>(input), widened::<Self>(gradient));
         let square = Self::float_mul(input.clone(), input.clone());
         let exponential = Self::float_exp(Self::float_mul_scalar(square, (-0.5).into()));
         let density = Self::float_mul_scalar(exponential, DENSITY.into());
@@ -51,7 +56,24 @@ pub trait GeluOps: Backend {
             distribution::<Self>(input.clone()),
             Self::float_mul(input, density),
         );
-        Self::float_mul(slope, gradient)
+        narrowed::<Self>(Self::float_mul(slope, gradient), dtype)
+    }
+}
+
+/// Half a width in full: what is computed in between is rounded once, at the end.
+fn widened<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    match tensor.dtype() {
+        DType::BF16 | DType::F16 => B::float_cast(tensor, FloatDType::F32),
+        _ => tensor,
+    }
+}
+
+/// Back to the type from before [`widened`].
+fn narrowed<B: Backend>(tensor: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
+    if tensor.dtype() == dtype {
+        tensor
+    } else {
+        B::float_cast(tensor, dtype.into())
     }
 }
 
@@ -67,7 +89,12 @@ impl GeluOps for burn::backend::Cube {}
 
 impl GeluOps for Flex {
     fn exact_gelu(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        if input.dtype() != DType::F32 {
+        let dtype = input.dtype();
+        if matches!(dtype, DType::BF16 | DType::F16) {
+            let output = Self::exact_gelu(widened::<Self>(input));
+            return narrowed::<Self>(output, dtype);
+        }
+        if dtype != DType::F32 {
             return Self::gelu(input);
         }
         let input = input.to_contiguous();
@@ -85,7 +112,12 @@ impl GeluOps for Flex {
         input: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        if input.dtype() != DType::F32 {
+        let dtype = input.dtype();
+        if matches!(dtype, DType::BF16 | DType::F16) {
+            let (input, gradient) = (widened::<Self>(input), widened::<Self>(gradient));
+            return narrowed::<Self>(Self::exact_gelu_backward(input, gradient), dtype);
+        }
+        if dtype != DType::F32 {
             return Self::gelu_backward(input, gradient);
         }
         let input = input.to_contiguous();

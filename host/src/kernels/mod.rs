@@ -1,3 +1,4 @@
 //! Fused operations that replace compositions of the tensor library.
 
 pub mod gelu;
+pub(crate) mod recomputation;

@@ -5,88 +5,46 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
-use crate::phase::Phase;
-use crate::random::{Key, Seed};
+use super::noise::Draws;
 
 /// Residual branches of a block.
 const BRANCHES: usize = 2;
 
-/// What to leave out in one forward pass.
-#[derive(Clone, Debug)]
-pub struct DropPath {
-    /// The rate of the last block; the first has 0, between them it grows linearly.
-    rate: f64,
-    seed: Seed,
-    phase: Phase,
-    epoch: u64,
-    samples: Vec<u64>,
+/// The rate of every block of a network with `depth` blocks: `linspace(0, rate, depth)`.
+fn rates(rate: f64, depth: usize) -> Vec<f64> {
+    let steps = depth.saturating_sub(1).max(1) as f64;
+    (0..depth)
+        .map(|block| rate * block as f64 / steps)
+        .collect()
 }
 
-impl DropPath {
-    /// Nothing is left out.
-    pub const fn off() -> Self {
-        Self {
-            rate: 0.0,
-            seed: Seed(0),
-            phase: Phase::Baseline,
-            epoch: 0,
-            samples: Vec::new(),
-        }
+/// The masks of the blocks of a network with `depth` blocks, the last of which has `rate`; `None`
+/// where nothing is left out.
+pub(super) fn masks(rate: f64, depth: usize, draws: &Draws) -> Vec<Option<Masks>> {
+    let rates = rates(rate, depth);
+    let samples = draws.samples();
+    let mut masks: Vec<Option<Masks>> = rates
+        .iter()
+        .map(|&rate| (rate > 0.0).then(|| Masks::with_capacity(samples.len())))
+        .collect();
+    if masks.iter().all(Option::is_none) {
+        return masks;
     }
-
-    /// Branches are left out at `rate` (in [0, 1)) in the last block.
-    ///
-    /// `samples` identifies the pictures of the batch in their order; pictures that occur more than
-    /// once in an epoch need different numbers to be treated independently.
-    pub const fn new(rate: f64, seed: Seed, phase: Phase, epoch: u64, samples: Vec<u64>) -> Self {
-        Self {
-            rate,
-            seed,
-            phase,
-            epoch,
-            samples,
-        }
-    }
-
-    /// The rate of every block of a network with `depth` blocks: `linspace(0, rate, depth)`.
-    pub fn rates(rate: f64, depth: usize) -> Vec<f64> {
-        let steps = depth.saturating_sub(1).max(1) as f64;
-        (0..depth)
-            .map(|block| rate * block as f64 / steps)
-            .collect()
-    }
-
-    /// The masks of the blocks of a network with `depth` blocks; `None` where nothing is left out.
-    pub(super) fn masks(&self, depth: usize) -> Vec<Option<Masks>> {
-        let rates = Self::rates(self.rate, depth);
-        let mut masks: Vec<Option<Masks>> = rates
-            .iter()
-            .map(|&rate| (rate > 0.0).then(|| Masks::with_capacity(self.samples.len())))
-            .collect();
-        if masks.iter().all(Option::is_none) {
-            return masks;
-        }
-        for &sample in &self.samples {
-            let mut stream = self.seed.stream(&Key {
-                phase: self.phase,
-                epoch: self.epoch,
-                sample,
-                purpose: "drop-path",
-            });
-            for (mask, rate) in masks.iter_mut().zip(&rates) {
-                let keep = 1.0 - rate;
-                for branch in 0..BRANCHES {
-                    // Drawn for every block, so that a block's masks do not depend on the rate.
-                    let draw: f64 = stream.random();
-                    if let Some(mask) = mask {
-                        let factor = if draw < keep { 1.0 / keep } else { 0.0 };
-                        mask.branches[branch].push(factor as f32);
-                    }
+    for &sample in samples {
+        let mut stream = draws.stream(sample, "drop-path");
+        for (mask, rate) in masks.iter_mut().zip(&rates) {
+            let keep = 1.0 - rate;
+            for branch in 0..BRANCHES {
+                // Drawn for every block, so that a block's masks do not depend on the rate.
+                let draw: f64 = stream.random();
+                if let Some(mask) = mask {
+                    let factor = if draw < keep { 1.0 / keep } else { 0.0 };
+                    mask.branches[branch].push(factor as f32);
                 }
             }
         }
-        masks
     }
+    masks
 }
 
 /// The factors of one block's two branches, one for every sample: 0, or what keeps the mean.
@@ -116,14 +74,9 @@ impl Masks {
 mod tests {
     use super::*;
 
-    fn drop_path(rate: f64, epoch: u64, samples: Vec<u64>) -> DropPath {
-        DropPath::new(rate, Seed(5), Phase::Module(1), epoch, samples)
-    }
-
     /// The factors of the branches by block; empty where nothing is left out.
-    fn factors(drop_path: &DropPath, depth: usize) -> Vec<Vec<Vec<f32>>> {
-        drop_path
-            .masks(depth)
+    fn factors(rate: f64, epoch: u64, samples: Vec<u64>, depth: usize) -> Vec<Vec<Vec<f32>>> {
+        masks(rate, depth, &Draws::of(epoch, samples))
             .into_iter()
             .map(|masks| masks.map_or_else(Vec::new, |masks| masks.branches.to_vec()))
             .collect()
@@ -133,38 +86,38 @@ mod tests {
     fn rates_grow_linearly_over_the_network() {
         // The target module of a hybrid [1, 3, 1, 1] has 0.02, 0.04, 0.06.
         let expected = [0.0, 0.02, 0.04, 0.06, 0.08, 0.1];
-        for (found, expected) in DropPath::rates(0.1, 6).iter().zip(expected) {
+        for (found, expected) in rates(0.1, 6).iter().zip(expected) {
             assert!((found - expected).abs() < 1e-12);
         }
-        assert_eq!(DropPath::rates(0.1, 1), [0.0]);
+        assert_eq!(rates(0.1, 1), [0.0]);
     }
 
     #[test]
     fn nothing_is_left_out_at_rate_zero() {
-        assert_eq!(DropPath::off().masks(3), [None, None, None]);
-        let masks = drop_path(0.5, 0, vec![1, 2]).masks(3);
+        assert_eq!(masks(0.0, 3, &Draws::of(0, vec![1])), [None, None, None]);
+        let masks = masks(0.5, 3, &Draws::of(0, vec![1, 2]));
         assert_eq!(masks[0], None);
         assert!(masks[1].is_some());
     }
 
     #[test]
     fn a_sample_keeps_its_masks_wherever_it_stands() {
-        let one = factors(&drop_path(0.5, 3, vec![4, 9, 2]), 4);
-        let other = factors(&drop_path(0.5, 3, vec![2, 4]), 4);
+        let one = factors(0.5, 3, vec![4, 9, 2], 4);
+        let other = factors(0.5, 3, vec![2, 4], 4);
         for (one, other) in one.iter().zip(&other).skip(1) {
             for (one, other) in one.iter().zip(other) {
                 assert_eq!([one[2], one[0]], other[..]);
             }
         }
         assert_ne!(
-            factors(&drop_path(0.5, 3, (0..64).collect()), 4),
-            factors(&drop_path(0.5, 4, (0..64).collect()), 4)
+            factors(0.5, 3, (0..64).collect(), 4),
+            factors(0.5, 4, (0..64).collect(), 4)
         );
     }
 
     #[test]
     fn branches_are_independent_and_keep_their_mean() {
-        let factors = factors(&drop_path(0.4, 0, (0..4000).collect()), 3);
+        let factors = factors(0.4, 0, (0..4000).collect(), 3);
         // Block 1 has rate 0.2, block 2 has 0.4.
         for (block, rate) in [(1, 0.2_f64), (2, 0.4)] {
             let [first, second] = [0, 1].map(|branch| &factors[block][branch]);

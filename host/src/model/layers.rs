@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::{layer_norm, linear};
 
 use super::initial::Initial;
+use super::numerics::Precision;
 
 /// A linear map of the last dimension.
 ///
@@ -30,9 +31,17 @@ impl Linear {
         }
     }
 
-    /// `[.., inputs]` to `[.., outputs]`.
-    pub(super) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        linear(input, self.weight.val(), self.bias.as_ref().map(Param::val))
+    /// `[.., inputs]` to `[.., outputs]`, which is of the precision.
+    pub(super) fn forward<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        precision: Precision,
+    ) -> Tensor<D> {
+        linear(
+            precision.operand(input),
+            precision.operand(self.weight.val()),
+            self.bias.as_ref().map(|bias| precision.operand(bias.val())),
+        )
     }
 }
 

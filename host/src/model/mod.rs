@@ -5,10 +5,13 @@
 
 pub mod architecture;
 pub mod cost;
-pub mod drop_path;
+mod drop_path;
+mod dropout;
 mod initial;
 mod layers;
 pub mod network;
+pub mod noise;
+pub mod numerics;
 pub mod parameters;
 mod trained;
 pub mod vit;
@@ -16,8 +19,9 @@ pub mod weights;
 
 pub use architecture::{Architecture, ModelError};
 pub use cost::{Cost, Costs, Trained, TrainingMacs};
-pub use drop_path::DropPath;
 pub use network::{Activation, Forward, Network, Stage};
+pub use noise::{Noise, NoiseRates};
+pub use numerics::{Numerics, Precision};
 pub use trained::trained_weights;
 pub use vit::{VitConfig, VitStage};
 pub use weights::{

@@ -5,7 +5,8 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::drop_path::{DropPath, Masks};
+use super::noise::{Noise, StageNoise};
+use super::numerics::Numerics;
 use super::parameters::parameters;
 use super::vit::VitStage;
 
@@ -13,6 +14,8 @@ use super::vit::VitStage;
 #[derive(Module, Debug)]
 pub struct Network {
     stages: Vec<Stage>,
+    #[module(skip)]
+    numerics: Numerics,
 }
 
 /// One stage of a network.
@@ -97,22 +100,33 @@ impl Stage {
         }
     }
 
-    fn forward(&self, input: Activation, masks: &[Option<Masks>]) -> Activation {
+    fn forward(&self, input: Activation, noise: &StageNoise, numerics: Numerics) -> Activation {
         match self {
-            Self::Vit(stage) => stage.forward(input, masks),
+            Self::Vit(stage) => stage.forward(input, noise, numerics),
         }
     }
 }
 
 impl Network {
-    /// Puts stages together, in order: hybrids and assembled networks.
+    /// Puts stages together, in order: hybrids and assembled networks. They compute in float32 and
+    /// keep their activations.
     ///
     /// # Panics
     ///
     /// Without a stage.
     pub fn from_stages(stages: Vec<Stage>) -> Self {
         assert!(!stages.is_empty(), "a network needs a stage");
-        Self { stages }
+        Self {
+            stages,
+            numerics: Numerics::default(),
+        }
+    }
+
+    /// The same network, computing in another way.
+    #[must_use]
+    pub const fn computing(mut self, numerics: Numerics) -> Self {
+        self.numerics = numerics;
+        self
     }
 
     /// Takes the network apart.
@@ -161,10 +175,9 @@ impl Network {
     ///
     /// When there is no such stage.
     #[must_use]
-    pub fn freeze_all_but(self, index: usize) -> Self {
+    pub fn freeze_all_but(mut self, index: usize) -> Self {
         assert!(index < self.stages.len(), "there is no stage {index}");
-        let stages = self
-            .stages
+        let stages = std::mem::take(&mut self.stages)
             .into_iter()
             .enumerate()
             .map(|(position, stage)| {
@@ -175,47 +188,45 @@ impl Network {
                 }
             })
             .collect();
-        Self { stages }
+        Self { stages, ..self }
     }
 
     /// Passes `[batch, channels, height, width]` through every stage.
     ///
     /// After burn's `valid()` no graph is recorded; evaluation must do that.
-    pub fn forward(&self, images: Tensor<4>, drop_path: &DropPath) -> Forward {
-        let mut pass = Pass::new(images, self.stages.len());
+    pub fn forward(&self, images: Tensor<4>, noise: &Noise) -> Forward {
+        let mut pass = Pass::new(images, self);
         let autodiff = self.records();
-        let masks = self.masks(drop_path);
-        for (stage, masks) in self.stages.iter().zip(&masks) {
-            pass.through(stage, masks, autodiff);
+        let noise = noise.stages(&self.depths());
+        for (stage, noise) in self.stages.iter().zip(&noise) {
+            pass.through(stage, noise, autodiff);
         }
         pass.finish(autodiff)
     }
 
     /// The pass of module incubation, where stage `trained` alone has a trainable parameter
     /// ([`Network::freeze_all_but`]): no graph for the stages before it, input gradients without
-    /// weight gradients for the stages after it, and dropped paths in its own blocks only.
+    /// weight gradients for the stages after it, and noise in the trained stage only, unless it is
+    /// [`Noise::in_frozen_stages`].
     ///
-    /// The rates of dropping follow the blocks' positions in the whole hybrid.
+    /// The rates of drop path follow the blocks' positions in the whole hybrid.
     ///
     /// # Panics
     ///
     /// When there is no such stage.
-    pub fn forward_hybrid(
-        &self,
-        images: Tensor<4>,
-        trained: usize,
-        drop_path: &DropPath,
-    ) -> Forward {
+    pub fn forward_hybrid(&self, images: Tensor<4>, trained: usize, noise: &Noise) -> Forward {
         assert!(trained < self.stages.len(), "there is no stage {trained}");
-        let mut pass = Pass::new(images, self.stages.len());
+        let mut pass = Pass::new(images, self);
         let autodiff = self.records();
-        let masks = self.masks(drop_path);
-        for (index, (stage, masks)) in self.stages.iter().zip(&masks).enumerate() {
-            let off = vec![None; masks.len()];
+        let everywhere = noise.reaches_frozen_stages();
+        let noise = noise.stages(&self.depths());
+        for (index, (stage, noise)) in self.stages.iter().zip(&noise).enumerate() {
+            let off = StageNoise::off(noise.blocks.len());
+            let frozen = if everywhere { noise } else { &off };
             match index.cmp(&trained) {
-                std::cmp::Ordering::Less => pass.through(&stage.valid(), &off, false),
-                std::cmp::Ordering::Equal => pass.through(stage, masks, autodiff),
-                std::cmp::Ordering::Greater => pass.through(stage, &off, autodiff),
+                std::cmp::Ordering::Less => pass.through(&stage.valid(), frozen, false),
+                std::cmp::Ordering::Equal => pass.through(stage, noise, autodiff),
+                std::cmp::Ordering::Greater => pass.through(stage, frozen, autodiff),
             }
         }
         pass.finish(autodiff)
@@ -232,16 +243,18 @@ impl Network {
     /// When there is no such stage, or when the device fails.
     pub fn stage_milliseconds(&self, index: usize, images: Tensor<4>) -> f64 {
         let device = images.device();
-        let off = |stage: &Stage| vec![None; stage.depth()];
+        let through = |stage: &Stage, input: Activation| {
+            stage.forward(input, &StageNoise::off(stage.depth()), self.numerics)
+        };
         let mut input = Activation::Image(images);
         for stage in &self.stages[..index] {
-            input = stage.valid().forward(input, &off(stage));
+            input = through(&stage.valid(), input);
         }
         let stage = &self.stages[index];
         let input = input.with_autodiff(true).require_grad();
         device.sync().expect("the device works");
         let begun = Instant::now();
-        let gradients = stage.forward(input, &off(stage)).sum().backward();
+        let gradients = through(stage, input).sum().backward();
         device.sync().expect("the device works");
         let taken = begun.elapsed();
         drop(gradients);
@@ -254,16 +267,6 @@ impl Network {
             .first()
             .is_some_and(burn::tensor::Device::is_autodiff)
     }
-
-    /// The masks of every stage.
-    fn masks(&self, drop_path: &DropPath) -> Vec<Vec<Option<Masks>>> {
-        let depths = self.depths();
-        let mut masks = drop_path.masks(depths.iter().sum()).into_iter();
-        depths
-            .into_iter()
-            .map(|depth| masks.by_ref().take(depth).collect())
-            .collect()
-    }
 }
 
 /// A pass on its way through the stages.
@@ -271,20 +274,23 @@ struct Pass {
     current: Activation,
     boundaries: Vec<Activation>,
     stages: usize,
+    numerics: Numerics,
 }
 
 impl Pass {
-    fn new(images: Tensor<4>, stages: usize) -> Self {
+    fn new(images: Tensor<4>, network: &Network) -> Self {
+        let stages = network.stages.len();
         Self {
             current: Activation::Image(images),
             boundaries: Vec::with_capacity(stages),
             stages,
+            numerics: network.numerics,
         }
     }
 
-    fn through(&mut self, stage: &Stage, masks: &[Option<Masks>], autodiff: bool) {
+    fn through(&mut self, stage: &Stage, noise: &StageNoise, autodiff: bool) {
         let input = self.current.clone().with_autodiff(autodiff);
-        self.current = stage.forward(input, masks);
+        self.current = stage.forward(input, noise, self.numerics);
         self.boundaries.push(self.current.clone());
     }
 

@@ -327,14 +327,14 @@ fn initial_weights_have_the_stated_distribution() {
 #[test]
 fn hybrids_give_what_the_whole_network_gives() {
     let network = network(&[1, 2, 1]);
-    let plain = network.valid().forward(images(3), &DropPath::off());
+    let plain = network.valid().forward(images(3), &Noise::off());
     assert_eq!(plain.logits.dims(), [3, 5]);
     assert_eq!(plain.boundaries.len(), 2);
     assert_eq!(plain.boundaries[1].dims(), [3, 5, 12]);
     assert!(!plain.logits.is_autodiff());
     for trained in 0..3 {
         let hybrid = network.clone().freeze_all_but(trained);
-        let forward = hybrid.forward_hybrid(images(3), trained, &DropPath::off());
+        let forward = hybrid.forward_hybrid(images(3), trained, &Noise::off());
         assert!(forward.logits.is_tracked());
         for boundary in &forward.boundaries {
             assert!(boundary.is_autodiff());
@@ -358,8 +358,12 @@ fn hybrids_give_what_the_whole_network_gives() {
 #[test]
 fn only_the_trained_stage_drops_paths() {
     let network = network(&[1, 2, 1]);
-    let drop_path = DropPath::new(0.9, SEED, Phase::Module(1), 0, (0..16).collect());
-    let off = network.valid().forward(images(16), &DropPath::off());
+    let rates = NoiseRates {
+        drop_path: 0.9,
+        ..NoiseRates::default()
+    };
+    let drop_path = Noise::new(rates, SEED, Phase::Module(1), 0, (0..16).collect());
+    let off = network.valid().forward(images(16), &Noise::off());
     let boundary = |forward: &Forward, index: usize| values(forward.boundaries[index].clone());
     for trained in 0..3 {
         let hybrid = network.clone().freeze_all_but(trained);

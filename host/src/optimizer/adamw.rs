@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::groups::{Decay, Group};
+use super::layers;
 use crate::model::Network;
 use crate::model::parameters::parameters;
 use crate::phase::Phase;
@@ -33,6 +34,9 @@ pub struct AdamWConfig {
     pub clip: Option<f64>,
     /// Which parameters decay.
     pub decay: Decay,
+    /// The factor of the learning rate from each layer to the one before it, from the head down to
+    /// the embedding; 1 trains all layers at the same rate.
+    pub layer_decay: f64,
 }
 
 impl Default for AdamWConfig {
@@ -45,6 +49,7 @@ impl Default for AdamWConfig {
             weight_decay: 0.05,
             clip: None,
             decay: Decay::Standard,
+            layer_decay: 1.0,
         }
     }
 }
@@ -77,11 +82,19 @@ pub struct Stepped {
 pub struct Optimizer {
     config: AdamWConfig,
     /// The trained parameters.
-    members: BTreeMap<ParamId, Group>,
+    members: BTreeMap<ParamId, Member>,
     no_decay: Vec<String>,
     moments: HashMap<ParamId, Moments>,
     /// In the order of the parameters, so that sums over them do not depend on anything else.
     gradients: Vec<(ParamId, Tensor<1>)>,
+}
+
+/// How a trained parameter is trained.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    group: Group,
+    /// What its layer makes of the rate of its group.
+    scale: f64,
 }
 
 /// The state of one parameter, flat.
@@ -96,6 +109,7 @@ impl Optimizer {
     /// For the parameters of the network that are trained now.
     pub fn new(config: AdamWConfig, network: &Network, phase: Phase) -> Self {
         let alone = phase.module().is_some();
+        let depths = network.depths();
         let mut members = BTreeMap::new();
         let mut no_decay = Vec::new();
         for parameter in parameters(network) {
@@ -103,7 +117,8 @@ impl Optimizer {
                 continue;
             }
             let group = config.decay.group(&parameter, alone);
-            members.insert(parameter.id, group);
+            let scale = layers::scale(config.layer_decay, &parameter.name, &depths);
+            members.insert(parameter.id, Member { group, scale });
             if group == Group::NoDecay {
                 no_decay.push(parameter.name);
             }
@@ -120,6 +135,18 @@ impl Optimizer {
     /// The names of the trained parameters that do not decay, as they are in the network.
     pub fn no_decay_names(&self) -> &[String] {
         &self.no_decay
+    }
+
+    /// The names of the trained parameters, as they are in the network, with the factors that their
+    /// layers make of the learning rate.
+    pub fn layer_scales(&self, network: &Network) -> Vec<(String, f64)> {
+        parameters(network)
+            .into_iter()
+            .filter_map(|parameter| {
+                let member = self.members.get(&parameter.id)?;
+                Some((parameter.name, member.scale))
+            })
+            .collect()
     }
 
     /// How many parameters have state.
@@ -169,7 +196,7 @@ impl Optimizer {
 
     /// Changes the trained parameters by the accumulated gradients, which are used up.
     ///
-    /// `rates` are the learning rates of [`Group::ALL`].
+    /// `rates` are the learning rates of [`Group::ALL`], of the last layer.
     ///
     /// # Errors
     ///
@@ -220,7 +247,7 @@ fn clip(gradients: &mut [(ParamId, Tensor<1>)], limit: f64) -> Tensor<1> {
 
 /// Takes the gradients of the trained parameters, flat.
 struct Collector<'a> {
-    members: &'a BTreeMap<ParamId, Group>,
+    members: &'a BTreeMap<ParamId, Member>,
     source: Gradients,
     found: Vec<(ParamId, Tensor<1>)>,
 }
@@ -245,7 +272,7 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 struct Updater<'a> {
     config: AdamWConfig,
     rates: &'a [f64; Group::ALL.len()],
-    members: &'a BTreeMap<ParamId, Group>,
+    members: &'a BTreeMap<ParamId, Member>,
     moments: &'a mut HashMap<ParamId, Moments>,
     gradients: HashMap<ParamId, Tensor<1>>,
 }
@@ -254,7 +281,7 @@ impl Updater<'_> {
     fn update(
         &mut self,
         id: ParamId,
-        group: Group,
+        member: Member,
         parameter: Tensor<1>,
         gradient: Tensor<1>,
     ) -> Tensor<1> {
@@ -265,7 +292,7 @@ impl Updater<'_> {
             weight_decay,
             ..
         } = self.config;
-        let rate = self.rates[group as usize];
+        let rate = self.rates[member.group as usize] * member.scale;
         let square = gradient.clone().square().mul_scalar(1.0 - beta_2);
         let mean = gradient.mul_scalar(1.0 - beta_1);
         let moments = match self.moments.remove(&id) {
@@ -290,7 +317,7 @@ impl Updater<'_> {
             .add_scalar(epsilon);
         let change = (moments.mean.clone() / deviation).mul_scalar(rate / mean_correction);
         self.moments.insert(id, moments);
-        let kept = match group {
+        let kept = match member.group {
             Group::Decay => parameter.mul_scalar(1.0 - rate * weight_decay),
             Group::NoDecay => parameter,
         };
@@ -303,10 +330,10 @@ impl ModuleMapper for Updater<'_> {
         let Some(gradient) = self.gradients.remove(&param.id) else {
             return param;
         };
-        let group = self.members[&param.id];
+        let member = self.members[&param.id];
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.dims();
-        let updated = self.update(id, group, flat(tensor.inner()), gradient);
+        let updated = self.update(id, member, flat(tensor.inner()), gradient);
         // A new leaf of the next graph.
         let tensor = updated.reshape(shape).autodiff().require_grad();
         Param::from_mapped_value(id, tensor, mapper)

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::*;
 use crate::model::parameters::parameters;
-use crate::model::{Architecture, DropPath, Network, VitConfig, network_to_safetensors};
+use crate::model::{Architecture, Noise, Network, VitConfig, network_to_safetensors};
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -37,7 +37,7 @@ fn images(batch: i64) -> Tensor<4> {
 
 /// Any loss that depends on everything.
 fn loss(network: &Network, images: Tensor<4>) -> Tensor<1> {
-    let logits = network.forward(images, &DropPath::off()).logits;
+    let logits = network.forward(images, &Noise::off()).logits;
     logits.exp().sum_dim(1).log().mean()
 }
 
@@ -74,7 +74,7 @@ fn a_loss_beside_the_trained_module_is_an_error() {
     // The output of stage 0 does not depend on stage 1.
     let network = network();
     let features = network
-        .forward(images(2), &DropPath::off())
+        .forward(images(2), &Noise::off())
         .boundaries
         .remove(0);
     let frozen = network.freeze_all_but(1);
@@ -91,7 +91,7 @@ fn frozen_parameters_have_no_state_and_stay() {
     let before = network.clone();
     let mut optimizer = Optimizer::new(AdamWConfig::default(), &network, Phase::Module(0));
     let logits = network
-        .forward_hybrid(images(2), 0, &DropPath::off())
+        .forward_hybrid(images(2), 0, &Noise::off())
         .logits;
     optimizer.accumulate(&network, logits.exp().mean()).unwrap();
     let network = optimizer.step(network, &[1e-2; 2]).unwrap().network;
@@ -129,7 +129,7 @@ fn accumulated_halves_are_the_whole_batch() {
     // One small step from the same place: what remains is the rounding of the sums.
     let [at_once, in_halves] = [at_once, in_halves].map(|mut optimizer| {
         let network = optimizer.step(network.clone(), &[1e-3; 2]).unwrap().network;
-        let logits = network.valid().forward(whole.clone(), &DropPath::off());
+        let logits = network.valid().forward(whole.clone(), &Noise::off());
         logits.logits.into_data().try_into_vec::<f32>().unwrap()
     });
     for (one, other) in at_once.iter().zip(in_halves) {

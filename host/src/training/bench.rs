@@ -16,7 +16,7 @@ use super::error::Place;
 use super::{TrainError, division};
 use crate::data::{Loader, Part};
 use crate::experiment::{Experiment, Resolved};
-use crate::model::{DropPath, Forward, Network, trained_weights};
+use crate::model::{Noise, Forward, Network, trained_weights};
 use crate::optimizer::{AdamWConfig, Group as ParameterGroup, Optimizer};
 use crate::phase::Phase;
 use crate::plugin::{
@@ -402,7 +402,7 @@ impl<'a> Workload<'a> {
             .map(|module| (module + 1) * depth / modules - module * depth / modules)
             .collect();
         let network = architecture.network(&depths, Seed(0), Phase::Baseline, &self.device)?;
-        let forward = network.forward(self.images.clone().autodiff(), &DropPath::off());
+        let forward = network.forward(self.images.clone().autodiff(), &Noise::off());
         Ok((network, forward))
     }
 
@@ -449,7 +449,7 @@ impl<'a> Workload<'a> {
         for _ in 0..STEPS + 3 {
             let begun = Instant::now();
             let images = self.images.clone().autodiff();
-            let logits = network.forward(images, &DropPath::off()).logits;
+            let logits = network.forward(images, &Noise::off()).logits;
             let loss = self.cross_entropy(logits, 0.1);
             optimizer.accumulate(&network, loss).map_err(unusable)?;
             network = optimizer.step(network, &rates).map_err(unusable)?.network;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::data::DataError;
-use crate::model::{ModelError, WeightsError};
+use crate::model::{ModelError, Precision, WeightsError};
 use crate::optimizer::OptimizerError;
 use crate::plugin::{Kind, PluginError};
 use crate::run::RunError;
@@ -31,6 +31,24 @@ impl fmt::Display for Place {
             update,
         } = self;
         write!(formatter, "unit `{unit}`, epoch {epoch}, update {update}")
+    }
+}
+
+/// Names of a batch's pictures. A message shows the first of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed(pub Vec<String>);
+
+/// Pictures that a message names.
+const LISTED: usize = 8;
+
+impl fmt::Display for Listed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(LISTED)];
+        formatter.write_str(&shown.join(", "))?;
+        match self.0.len() - shown.len() {
+            0 => Ok(()),
+            more => write!(formatter, " and {more} more"),
+        }
     }
 }
 
@@ -83,7 +101,7 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(
-        "{place}: the loss is {loss} with plugin {plugin} (lower the rate, {rate:e} here, clip the gradients with `clip`, or check the loss plugin)"
+        "{place}: the loss is {loss} with plugin {plugin} on pictures {pictures} (lower the rate, {rate:e} here, clip the gradients with `clip`, look at the pictures, or check the loss plugin)"
     )]
     NotFinite {
         /// Where.
@@ -94,6 +112,20 @@ pub enum TrainError {
         plugin: String,
         /// The learning rate of the update before.
         rate: f64,
+        /// The pictures of the batch, or of the parts of it whose loss is not finite.
+        pictures: Listed,
+    },
+    /// A precision that the device does not have.
+    #[error(
+        "`{unit}.precision` is {precision}, in which {device} does not compute (set it to \"float32\", or take another device with `--device`)"
+    )]
+    Precision {
+        /// The kind of unit.
+        unit: &'static str,
+        /// The precision.
+        precision: Precision,
+        /// The device.
+        device: String,
     },
     /// The loss gives no gradients to what is trained.
     #[error(

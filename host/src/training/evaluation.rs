@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::TrainError;
 use crate::data::{Dataset, Loader, Part};
-use crate::model::{DropPath, Network};
+use crate::model::{Noise, Network};
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -51,7 +51,7 @@ pub fn evaluate(
         let count = batch.shape[0];
         let images = Tensor::<4>::from_data(TensorData::new(batch.images, batch.shape), &device);
         let labels = Tensor::<1, Int>::from_data(TensorData::new(batch.labels, [count]), &device);
-        let logits = network.forward(images, &DropPath::off()).logits;
+        let logits = network.forward(images, &Noise::off()).logits;
         let chosen = log_softmax(logits.clone(), 1).gather(1, labels.clone().unsqueeze_dim(1));
         losses.push(chosen.sum().neg());
         let predicted: Tensor<1, Int> = logits.argmax(1).squeeze_dim(1);

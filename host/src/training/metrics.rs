@@ -10,8 +10,8 @@ struct Part {
     loss: Tensor<1>,
     /// Pictures classified rightly, one element.
     correct: Tensor<1, Int>,
-    /// Pictures.
-    pictures: usize,
+    /// The pictures, as indices into the training pictures.
+    pictures: Vec<usize>,
 }
 
 /// The numbers of one update.
@@ -29,6 +29,8 @@ pub(super) struct Measured {
     pub(super) accuracy: f64,
     /// The global norm of the gradients before clipping, when they are clipped.
     pub(super) gradient_norm: Option<f64>,
+    /// The pictures of the parts whose loss is not finite, as indices into the training pictures.
+    pub(super) not_finite: Vec<usize>,
 }
 
 /// One update that waits.
@@ -67,9 +69,15 @@ impl PendingMetrics {
     }
 
     /// Adds a part to the update that was begun last. `loss` has one element; `logits` are
-    /// [pictures, classes]; `labels` are [pictures]; none records gradients.
-    pub(super) fn add(&mut self, loss: Tensor<1>, logits: Tensor<2>, labels: Tensor<1, Int>) {
-        let [pictures, _] = logits.dims();
+    /// [pictures, classes]; `labels` are [pictures]; none records gradients. `pictures` are indices
+    /// into the training pictures.
+    pub(super) fn add(
+        &mut self,
+        loss: Tensor<1>,
+        logits: Tensor<2>,
+        labels: Tensor<1, Int>,
+        pictures: Vec<usize>,
+    ) {
         let predicted: Tensor<1, Int> = logits.argmax(1).squeeze_dim(1);
         let correct = predicted.equal(labels).int().sum();
         if let Some(update) = self.updates.last_mut() {
@@ -118,11 +126,16 @@ impl PendingMetrics {
         updates
             .into_iter()
             .map(|update| {
-                let pictures: usize = update.parts.iter().map(|part| part.pictures).sum();
+                let pictures: usize = update.parts.iter().map(|part| part.pictures.len()).sum();
                 let (mut loss, mut right) = (0.0, 0);
-                for part in &update.parts {
-                    loss += losses.next().unwrap_or(f64::NAN) * part.pictures as f64;
+                let mut not_finite = Vec::new();
+                for part in update.parts {
+                    let mean = losses.next().unwrap_or(f64::NAN);
+                    loss += mean * part.pictures.len() as f64;
                     right += correct.next().unwrap_or_default();
+                    if !mean.is_finite() {
+                        not_finite.extend(part.pictures);
+                    }
                 }
                 Measured {
                     epoch: update.epoch,
@@ -131,6 +144,7 @@ impl PendingMetrics {
                     loss: loss / pictures as f64,
                     accuracy: right as f64 / pictures as f64,
                     gradient_norm: update.gradient_norm.and_then(|_| norms.next()),
+                    not_finite,
                 }
             })
             .collect()

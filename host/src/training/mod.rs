@@ -19,7 +19,7 @@ mod weights;
 
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};
 pub use cost::{EqualCompute, PhaseCost};
-pub use error::{Place, TrainError};
+pub use error::{Listed, Place, TrainError};
 pub use evaluation::{Score, evaluate};
 pub use exchange::{ExchangeError, Received, check_weights, receive};
 pub use plan::{Plan, PlannedUnit};

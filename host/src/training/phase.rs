@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 
 use super::cost::PhaseCost;
-use super::error::Place;
+use super::error::{Listed, Place};
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
 use crate::event::{Event, Observer, Replacement};
-use crate::experiment::PhaseConfig;
-use crate::model::Network;
-use crate::optimizer::{AdamWConfig, Decay, Group as ParameterGroup, Optimizer, Stepped};
+use crate::experiment::{Compatibility, Defect, PhaseConfig};
+use crate::model::{Network, Noise, Numerics, Precision};
+use crate::optimizer::{AdamWConfig, Average, Decay, Group as ParameterGroup, Optimizer, Stepped};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, PluginError, Schedule};
 use crate::random::Seed;
@@ -44,6 +44,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) picture_size: usize,
     /// The seed of every draw.
     pub(super) seed: u64,
+    /// Defects of the reference implementation that are reproduced.
+    pub(super) reference: &'a Compatibility,
     /// The device that trains; its tensors record gradients.
     pub(super) device: &'a Device,
     /// The whole meta model, recording no gradients, for hooks that compare with its features.
@@ -57,7 +59,7 @@ pub(super) struct PhaseTraining<'a> {
 /// What training gives.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// The trained network.
+    /// The trained network; the average over its updates, if the phase takes one.
     pub(super) network: Network,
     /// Its score after the last epoch.
     pub(super) score: Score,
@@ -68,6 +70,8 @@ pub(super) struct Outcome {
 /// What changes while a phase is trained.
 struct State<'a> {
     network: Network,
+    /// The moving average of its weights, if the phase takes one.
+    average: Option<Average>,
     optimizer: Optimizer,
     schedule: Standby<'a, Schedule>,
     loss: Standby<'a, LossHook>,
@@ -112,7 +116,9 @@ impl PhaseTraining<'_> {
         let begun = Instant::now();
         let mut state = State {
             optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
-            network,
+            average: (self.config.ema > 0.0)
+                .then(|| Average::new(&network, self.config.ema, self.config.ema_warm_up)),
+            network: network.computing(self.config.numerics()),
             schedule: Standby::start(&self.plugins.schedule, context).map_err(start)?,
             loss: Standby::start(&self.plugins.loss, context).map_err(start)?,
             fallbacks: Vec::new(),
@@ -163,7 +169,7 @@ impl PhaseTraining<'_> {
         // The last epoch is always evaluated, and there is at least one.
         let score = score.ok_or_else(|| std::io::Error::other("a phase of no epochs"))?;
         Ok(Outcome {
-            network: state.network,
+            network: Self::result(&state),
             score,
             fallbacks: state.fallbacks,
         })
@@ -186,17 +192,51 @@ impl PhaseTraining<'_> {
         }
     }
 
-    /// AdamW's settings; every phase leaves the embeddings undecayed, as the paper's recipe does
-    /// outside of one phase.
+    /// AdamW's settings. The embeddings do not decay, as in the paper's recipe outside of one phase,
+    /// and gradients are clipped in every precision; the reference implementation does neither when
+    /// it is to be reproduced.
     fn optimizer_config(&self) -> AdamWConfig {
+        let unclipped = self.config.precision == Precision::Float32
+            && self.reference.has(Defect::NoClipping);
         AdamWConfig {
             beta_1: self.config.betas[0],
             beta_2: self.config.betas[1],
             epsilon: self.config.epsilon,
             weight_decay: self.config.weight_decay,
-            clip: (self.config.clip > 0.0).then_some(self.config.clip),
-            decay: Decay::default(),
+            clip: (self.config.clip > 0.0 && !unclipped).then_some(self.config.clip),
+            decay: if self.reference.has(Defect::EmbeddingDecay) {
+                Decay::Reference
+            } else {
+                Decay::Standard
+            },
+            layer_decay: self.config.layer_decay,
         }
+    }
+
+    /// What is left out of a pass over these pictures.
+    fn noise(&self, epoch: u32, samples: Vec<u64>) -> Noise {
+        let noise = Noise::new(
+            self.config.noise_rates(),
+            Seed(self.seed),
+            self.phase,
+            u64::from(epoch),
+            samples,
+        );
+        if self.reference.has(Defect::TrainModeMeta) {
+            noise.in_frozen_stages()
+        } else {
+            noise
+        }
+    }
+
+    /// What the phase has reached: the average of the weights where there is one. It computes in
+    /// float32, so that whoever evaluates the weights gets the same score.
+    fn result(state: &State<'_>) -> Network {
+        let network = match &state.average {
+            Some(average) => average.network(&state.network),
+            None => state.network.clone(),
+        };
+        network.computing(Numerics::default())
     }
 
     /// One update: the batch in parts, then one step of the optimizer.
@@ -218,6 +258,9 @@ impl PhaseTraining<'_> {
             .step(state.network.clone(), &state.rates)
             .map_err(|source| self.not_connected(state, source))?;
         state.network = network;
+        if let Some(average) = &mut state.average {
+            average.update(&state.network);
+        }
         if let Some(norm) = gradient_norm {
             state.pending.set_gradient_norm(norm);
         }
@@ -241,14 +284,17 @@ impl PhaseTraining<'_> {
             loss,
             accuracy,
             gradient_norm,
+            not_finite,
         } in measured
         {
             if !loss.is_finite() {
+                let name = |index: &usize| self.dataset.train.name(*index);
                 return Err(TrainError::NotFinite {
                     place: self.place(epoch, update),
                     loss,
                     plugin: state.loss.plugin().identity().to_string(),
                     rate,
+                    pictures: Listed(not_finite.iter().map(name).collect()),
                 });
             }
             state.observer.observe(&Event::Update {
@@ -269,7 +315,7 @@ impl PhaseTraining<'_> {
     fn evaluate(&self, state: &mut State<'_>) -> Result<Score, TrainError> {
         let batch = self.config.batch / self.config.accumulation;
         let score = evaluate(
-            &state.network,
+            &Self::result(state),
             self.dataset,
             self.picture_size,
             batch,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{TrainError, fallback};
-use crate::experiment::{Experiment, PluginConfig, Resolved};
+use crate::experiment::{Defect, Experiment, PluginConfig, Resolved};
 use crate::phase::Phase;
 use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
@@ -65,8 +65,17 @@ impl Prepared {
         std::iter::once(("partition".to_owned(), &self.partition)).chain(phases)
     }
 
-    /// What a person should know and nothing is refused for, one sentence each: grants without use.
+    /// What a person should know and nothing is refused for, one sentence each: defects of the
+    /// reference implementation that are reproduced, and grants without use.
     pub fn notes(&self) -> Vec<String> {
+        let reproduced = |defect: Defect| {
+            format!(
+                "reference compatibility `{}`: {}, as in the reference implementation",
+                defect.name(),
+                defect.effect()
+            )
+        };
+        let defects = self.experiment().reference.defects().map(reproduced);
         let mut unused: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
         for (role, configured) in self.roles() {
             let plugin = &configured.plugin;
@@ -83,7 +92,7 @@ impl Prepared {
                 roles.join(", ")
             )
         };
-        unused.into_iter().map(note).collect()
+        defects.chain(unused.into_iter().map(note)).collect()
     }
 
     /// Every plugin for the record of the run, by role.

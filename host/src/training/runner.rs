@@ -18,6 +18,7 @@ use super::{PhaseCost, Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
+use crate::experiment::Experiment;
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -59,9 +60,11 @@ impl Runner {
     /// Opens the run in `path`, or begins one there.
     ///
     /// # Errors
-    /// When the folder holds something else, another experiment, or the plugins or pictures
-    /// changed since the run began; when the partition scheme fails.
+    /// When the device does not compute in a precision that the experiment asks for; when the folder
+    /// holds something else, another experiment, or the plugins or pictures changed since the run
+    /// began; when the partition scheme fails.
     pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
+        check_precision(prepared.experiment(), &device)?;
         let toml = toml::to_string(prepared.experiment()).map_err(|error| {
             std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
         })?;
@@ -305,6 +308,7 @@ impl Runner {
             dataset: &self.prepared.resolved.dataset,
             picture_size: self.picture_size(),
             seed: experiment.seed,
+            reference: &experiment.reference,
             device: &self.device.device,
             meta,
             folder: &self.folder,
@@ -484,6 +488,10 @@ impl Runner {
             ),
             ("incubate.built_from".to_owned(), json(&result.built_from)),
         ]);
+        if !self.prepared.experiment().reference.is_empty() {
+            let reference = json(&self.prepared.experiment().reference);
+            metadata.insert("incubate.reference".to_owned(), reference);
+        }
         for (role, plugin) in self.prepared.records() {
             metadata.insert(
                 format!("incubate.plugin.{role}"),
@@ -495,6 +503,26 @@ impl Runner {
         }
         metadata
     }
+}
+
+/// Refuses a precision that the device does not have.
+fn check_precision(experiment: &Experiment, device: &Chosen) -> Result<(), TrainError> {
+    for phase in [
+        Phase::Meta,
+        Phase::Module(0),
+        Phase::FineTune,
+        Phase::Baseline,
+    ] {
+        let precision = experiment.phase(phase).precision;
+        if !precision.supported_by(&device.device) {
+            return Err(TrainError::Precision {
+                unit: phase.kind(),
+                precision,
+                device: device.name.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A value as JSON; plain data always has one.

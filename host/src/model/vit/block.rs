@@ -1,14 +1,17 @@
 //! A pre-norm transformer block: x += attention(norm(x)), then x += perceptron(norm(x)).
 
-use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::backend::DispatchTensor;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::softmax;
+use burn::tensor::{Gradients, Tensor};
 
 use super::config::VitConfig;
 use crate::kernels::gelu::gelu;
-use crate::model::drop_path::Masks;
+use crate::kernels::recomputation::{Recompute, keep_inputs};
 use crate::model::initial::Initial;
 use crate::model::layers::{LayerNorm, Linear};
+use crate::model::noise::BlockNoise;
+use crate::model::numerics::{Precision, float32};
 
 /// One block.
 #[derive(Module, Debug)]
@@ -31,18 +34,105 @@ impl Block {
         }
     }
 
-    /// `[batch, tokens, width]`; the masks drop a branch for some samples.
-    pub(super) fn forward(&self, input: Tensor<3>, masks: Option<&Masks>) -> Tensor<3> {
-        let [attention_mask, perceptron_mask] = match masks {
+    /// `[batch, tokens, width]`, in and out in float32.
+    pub(super) fn forward(
+        &self,
+        input: Tensor<3>,
+        noise: &BlockNoise,
+        precision: Precision,
+    ) -> Tensor<3> {
+        let [attention_mask, perceptron_mask] = match &noise.paths {
             Some(masks) => masks
                 .tensors(&input.device())
                 .map(|mask| Some(mask.reshape([-1, 1, 1]))),
             None => [None, None],
         };
-        let branch = self.attn.forward(self.norm1.forward(input.clone()));
-        let middle = input + masked(branch, attention_mask);
-        let branch = self.mlp.forward(self.norm2.forward(middle.clone()));
-        middle + masked(branch, perceptron_mask)
+        let normalised = self.norm1.forward(input.clone());
+        let branch = self.attn.forward(normalised, noise, precision);
+        let middle = input + masked(float32(branch), attention_mask);
+        let normalised = self.norm2.forward(middle.clone());
+        let branch = self.mlp.forward(normalised, noise, precision);
+        middle + masked(float32(branch), perceptron_mask)
+    }
+
+    /// As [`Block::forward`], keeping the input alone for the backward pass, which runs the block
+    /// again.
+    pub(super) fn forward_keeping_input(
+        &self,
+        input: Tensor<3>,
+        noise: &BlockNoise,
+        precision: Precision,
+    ) -> Tensor<3> {
+        if !input.is_autodiff() {
+            return self.forward(input, noise, precision);
+        }
+        let plain = input.clone().inner();
+        // The same operations as with a graph, so that the output has the same bits.
+        let output = self
+            .clone()
+            .no_grad()
+            .forward(plain.clone().autodiff(), noise, precision)
+            .inner();
+        let again = Again {
+            block: self.valid(),
+            input: plain,
+            input_is_trained: input.is_tracked(),
+            noise: noise.clone(),
+            precision,
+        };
+        let mut parents = Parameters(vec![input.into_dispatch()]);
+        self.visit(&mut parents);
+        keep_inputs(parents.0, output, again)
+    }
+}
+
+/// The parameters of a block as parents of its output, in their order.
+struct Parameters(Vec<DispatchTensor>);
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.val().into_dispatch());
+    }
+}
+
+/// A block that is run again in the backward pass.
+#[derive(Clone, Debug)]
+struct Again {
+    /// Its weights without a graph.
+    block: Block,
+    input: Tensor<3>,
+    input_is_trained: bool,
+    noise: BlockNoise,
+    precision: Precision,
+}
+
+impl Recompute<3> for Again {
+    fn gradients(self, gradient: Tensor<3>) -> Vec<Option<DispatchTensor>> {
+        struct Collector {
+            source: Gradients,
+            found: Vec<Option<DispatchTensor>>,
+        }
+        impl ModuleVisitor for Collector {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let gradient = param.val().grad_remove(&mut self.source);
+                self.found.push(gradient.map(Tensor::into_dispatch));
+            }
+        }
+        let block = self.block.train();
+        let mut input = self.input.autodiff();
+        if self.input_is_trained {
+            input = input.require_grad();
+        }
+        let output = block.forward(input.clone(), &self.noise, self.precision);
+        // The gradient of this sum with respect to the output is `gradient`, to the bit.
+        let mut source = (output * gradient.autodiff()).sum().backward();
+        let first = input.grad_remove(&mut source).map(Tensor::into_dispatch);
+        let mut collector = Collector {
+            source,
+            found: vec![first],
+        };
+        block.visit(&mut collector);
+        collector.found
     }
 }
 
@@ -50,6 +140,14 @@ fn masked(branch: Tensor<3>, mask: Option<Tensor<3>>) -> Tensor<3> {
     match mask {
         Some(mask) => branch * mask,
         None => branch,
+    }
+}
+
+/// Leaves out values at one site of the block.
+fn dropped(tensor: Tensor<3>, noise: &BlockNoise, site: &str) -> Tensor<3> {
+    match &noise.values {
+        Some(dropout) => dropout.apply(tensor, site),
+        None => tensor,
     }
 }
 
@@ -78,12 +176,12 @@ impl Attention {
         }
     }
 
-    fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, input: Tensor<3>, noise: &BlockNoise, precision: Precision) -> Tensor<3> {
         let [batch, tokens, width] = input.dims();
         let head_width = width / self.heads;
         let parts = self
             .qkv
-            .forward(input)
+            .forward(input, precision)
             .reshape([batch, tokens, 3, self.heads, head_width])
             .permute([2, 0, 3, 1, 4]);
         let part = |index: usize| -> Tensor<4> {
@@ -95,9 +193,13 @@ impl Attention {
         let (query, key, value) = (part(0), part(1), part(2));
         let scale = (head_width as f64).powf(-0.5);
         let scores = query.mul_scalar(scale).matmul(key.swap_dims(2, 3));
-        let mixed = softmax(scores, 3).matmul(value);
+        let mut attention = softmax(float32(scores), 3);
+        if let Some(dropout) = &noise.attention {
+            attention = dropout.apply(attention, "attention");
+        }
+        let mixed = precision.operand(attention).matmul(value);
         let joined = mixed.swap_dims(1, 2).reshape([batch, tokens, width]);
-        self.proj.forward(joined)
+        dropped(self.proj.forward(joined, precision), noise, "projection")
     }
 }
 
@@ -117,7 +219,9 @@ impl Perceptron {
         }
     }
 
-    fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(gelu(self.fc1.forward(input)))
+    fn forward(&self, input: Tensor<3>, noise: &BlockNoise, precision: Precision) -> Tensor<3> {
+        let hidden = gelu(self.fc1.forward(input, precision));
+        let hidden = dropped(hidden, noise, "hidden");
+        dropped(self.fc2.forward(hidden, precision), noise, "perceptron")
     }
 }

@@ -6,6 +6,7 @@ use burn::tensor::module::linear;
 
 use super::config::VitConfig;
 use crate::model::initial::Initial;
+use crate::model::numerics::{Precision, float32};
 
 /// Pictures to tokens.
 #[derive(Module, Debug)]
@@ -42,7 +43,7 @@ impl PatchEmbedding {
     }
 
     /// `[batch, channels, height, width]` to `[batch, patches, token width]`, row by row.
-    pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<3> {
+    pub(super) fn forward(&self, images: Tensor<4>, precision: Precision) -> Tensor<3> {
         let weight = self.proj.weight.val();
         let [width, channels, patch, _] = weight.dims();
         let [batch, _, height, image_width] = images.dims();
@@ -54,7 +55,11 @@ impl PatchEmbedding {
         let weight = weight
             .reshape([width, channels * patch * patch])
             .transpose();
-        linear(patches, weight, Some(self.proj.bias.val()))
+        float32(linear(
+            precision.operand(patches),
+            precision.operand(weight),
+            Some(precision.operand(self.proj.bias.val())),
+        ))
     }
 }
 
@@ -93,7 +98,7 @@ mod tests {
             ConvOptions::new([4, 4], [0, 0], [1, 1], 1),
         );
         let expected = convolution.reshape([2, 6, 9]).swap_dims(1, 2);
-        let error = (embedding.forward(images) - expected).abs().max();
+        let error = (embedding.forward(images, Precision::Float32) - expected).abs().max();
         assert!(error.into_scalar::<f32>() < 1e-5);
     }
 }

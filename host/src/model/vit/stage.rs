@@ -9,10 +9,11 @@ use burn::tensor::Tensor;
 use super::block::Block;
 use super::config::VitConfig;
 use super::patch::PatchEmbedding;
-use crate::model::drop_path::Masks;
 use crate::model::initial::Initial;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::network::Activation;
+use crate::model::noise::StageNoise;
+use crate::model::numerics::{Numerics, float32};
 
 /// A stage of a Vision Transformer. The names of the fields are the names in weight files.
 #[derive(Module, Debug)]
@@ -56,32 +57,42 @@ impl VitStage {
         self.blocks.len()
     }
 
-    /// Stage 0 takes pictures, the others tokens; the last gives logits, the others tokens.
-    /// `masks` has one entry for every block.
+    /// Stage 0 takes pictures, the others tokens; the last gives logits, the others tokens: all of
+    /// them in float32. `noise` has one entry for every block.
     pub(in crate::model) fn forward(
         &self,
         input: Activation,
-        masks: &[Option<Masks>],
+        noise: &StageNoise,
+        numerics: Numerics,
     ) -> Activation {
+        let precision = numerics.precision;
         let mut tokens = match (input, &self.patch_embed, &self.cls_token, &self.pos_embed) {
             (Activation::Image(images), Some(patch_embed), Some(cls_token), Some(pos_embed)) => {
-                let patches = patch_embed.forward(images);
+                let patches = patch_embed.forward(images, precision);
                 let [batch, _, width] = patches.dims();
                 let class = cls_token.val().expand([batch, 1, width]);
-                Tensor::cat(vec![class, patches], 1) + pos_embed.val()
+                let tokens = Tensor::cat(vec![class, patches], 1) + pos_embed.val();
+                match &noise.embedding {
+                    Some(dropout) => dropout.apply(tokens, "out"),
+                    None => tokens,
+                }
             }
             (Activation::Tokens(tokens), None, None, None) => tokens,
             (input, ..) => panic!("a stage got {}", input.name()),
         };
-        for (block, masks) in self.blocks.iter().zip(masks) {
-            tokens = block.forward(tokens, masks.as_ref());
+        for (block, noise) in self.blocks.iter().zip(&noise.blocks) {
+            tokens = if numerics.checkpoint_activations {
+                block.forward_keeping_input(tokens, noise, precision)
+            } else {
+                block.forward(tokens, noise, precision)
+            };
         }
         match (&self.norm, &self.head) {
             (Some(norm), Some(head)) => {
                 // Normalisation is per token, so the class token alone gives the same logits.
                 let [batch, _, width] = tokens.dims();
                 let class = tokens.narrow(1, 0, 1).reshape([batch, width]);
-                Activation::Logits(head.forward(norm.forward(class)))
+                Activation::Logits(float32(head.forward(norm.forward(class), precision)))
             }
             _ => Activation::Tokens(tokens),
         }

@@ -1,6 +1,7 @@
 //! Learning rates: when the schedule is asked, and for what.
 
 use super::{PhaseTraining, State};
+use crate::experiment::Defect;
 use crate::optimizer::Group as ParameterGroup;
 use crate::plugin::{Group, Moment, Stepping};
 use crate::training::TrainError;
@@ -32,12 +33,23 @@ impl PhaseTraining<'_> {
     pub(super) fn ask_rates(&self, state: &mut State<'_>, index: u64) -> Result<(), TrainError> {
         let (epoch, update) = (state.epoch, state.update);
         let exact = self.epoch_at(state, index);
+        // The reference implementation sets the rate of an epoch when the epoch is over.
+        let (past_updates, past_epochs) = if self.reference.has(Defect::RateLag) {
+            (self.cost.updates_per_epoch, 1.0)
+        } else {
+            (0, 0.0)
+        };
+        let asked = |update: u64, epoch: f64, group: ParameterGroup, position: usize| {
+            let update = update.saturating_sub(past_updates);
+            let epoch = (epoch - past_epochs).max(0.0);
+            self.moment(update, epoch, group.name(), position)
+        };
         for (position, group) in ParameterGroup::ALL.into_iter().enumerate() {
             let rate = state.schedule.ask((epoch, update), |schedule| {
                 schedule.rate(&match schedule.stepping() {
-                    Stepping::PerUpdate => self.moment(update, exact, group.name(), position),
+                    Stepping::PerUpdate => asked(update, exact, group, position),
                     Stepping::PerEpoch => {
-                        self.moment(update - index, f64::from(epoch), group.name(), position)
+                        asked(update - index, f64::from(epoch), group, position)
                     }
                 })
             });

@@ -4,11 +4,10 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::{PhaseTraining, State};
 use crate::data::Batch;
-use crate::model::{DropPath, Forward, trained_weights};
+use crate::model::{Forward, Noise, trained_weights};
 use crate::optimizer::OptimizerError;
 use crate::phase::Phase;
 use crate::plugin::{LossInputs, StepInfo};
-use crate::random::Seed;
 use crate::tensor::{AnyTensor, TensorError};
 use crate::training::TrainError;
 
@@ -43,25 +42,19 @@ impl PhaseTraining<'_> {
             .iter()
             .map(|index| *index as u64)
             .collect();
-        let drop_path = DropPath::new(
-            self.config.drop_path,
-            Seed(self.seed),
-            self.phase,
-            u64::from(state.epoch),
-            samples,
-        );
+        let noise = self.noise(state.epoch, samples);
         let forward = match self.phase {
             Phase::Module(target) => {
                 state
                     .network
-                    .forward_hybrid(images.clone(), target, &drop_path)
+                    .forward_hybrid(images.clone(), target, &noise)
             }
-            _ => state.network.forward(images.clone().autodiff(), &drop_path),
+            _ => state.network.forward(images.clone().autodiff(), &noise),
         };
         let meta = self
             .meta
             .as_ref()
-            .map(|meta| meta.forward(images, &DropPath::off()));
+            .map(|meta| meta.forward(images, &Noise::off()));
         let logits = forward.logits.clone().inner();
         let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets)
             .map_err(|source| self.unusable(state, source))?;
@@ -81,7 +74,8 @@ impl PhaseTraining<'_> {
         let loss = loss
             .into_scalar_tensor()
             .map_err(|source| self.unusable(state, source))?;
-        state.pending.add(loss.clone().inner(), logits, labels);
+        let shown = batch.indices[first..first + pictures].to_vec();
+        state.pending.add(loss.clone().inner(), logits, labels, shown);
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
         let share = loss.div_scalar(self.config.accumulation as f64);
         state
