@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 use divan::Bencher;
 use incubate::allocator::LargeBlocks;
 use incubate::kernels::gelu::gelu;
-use incubate::model::{Architecture, Noise, Network, VitConfig};
+use incubate::model::{Architecture, Network, Noise, VitConfig};
 use incubate::optimizer::{AdamWConfig, Group, Optimizer};
 use incubate::phase::Phase;
 use incubate::random::Seed;

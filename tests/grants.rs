@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 use incubate::experiment::{self, Experiment};
-use incubate::model::{Architecture, Noise, Network, VitConfig, trained_weights};
+use incubate::model::{Architecture, Network, Noise, VitConfig, trained_weights};
 use incubate::phase::Phase;
 use incubate::plugin::{
     Context, Cost, Grant, Grants, Kind, Limit, Limits, LossHook, LossInputs, Message,

@@ -12,7 +12,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use incubate::model::parameters::parameters;
 use incubate::model::{
-    Architecture, Noise, Forward, Network, Stage, VitConfig, load_network, load_stage,
+    Architecture, Forward, Network, Noise, Stage, VitConfig, load_network, load_stage,
 };
 use incubate::optimizer::{AdamWConfig, Decay, Optimizer};
 use incubate::phase::Phase;

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use incubate::model::{Architecture, DropPath, Network, VitConfig, network_to_safetensors};
+use incubate::model::{
+    Architecture, Network, Noise, NoiseRates, VitConfig, network_to_safetensors,
+};
 use incubate::optimizer::{AdamWConfig, Optimizer};
 use incubate::phase::Phase;
 use incubate::random::{Key, Seed};
@@ -85,14 +87,14 @@ fn network(phase: Phase) -> Network {
 }
 
 /// The smoothed cross-entropy of the network, composed from plain operations.
-fn loss(network: &Network, phase: Phase, drop_path: &DropPath) -> Tensor<1> {
+fn loss(network: &Network, phase: Phase, noise: &Noise) -> Tensor<1> {
     let pictures = pictures();
     let device = Device::flex();
     let data = TensorData::new(pictures.images, [BATCH, 3, 12, 12]);
     let images = Tensor::<4>::from_data(data, &device);
     let forward = match phase.module() {
-        Some(module) => network.forward_hybrid(images, module, drop_path),
-        None => network.forward(images.autodiff(), drop_path),
+        Some(module) => network.forward_hybrid(images, module, noise),
+        None => network.forward(images.autodiff(), noise),
     };
     let classes = config().classes;
     let mut targets = vec![(SMOOTHING / classes as f64) as f32; BATCH * classes];
@@ -148,6 +150,7 @@ fn exact(
     settings: &Settings,
 ) -> Answer {
     let pictures = pictures();
+    let dropping = phase.module().map_or(vec![0, 1, 2], |module| vec![module]);
     let mut batches = Batches::default();
     for _ in 0..updates {
         batches.images.extend(&pictures.images);
@@ -159,6 +162,7 @@ fn exact(
             drop,
             &DEPTHS,
             &pictures.samples,
+            &dropping,
         ));
     }
     let architecture = Architecture::Vit(config());
@@ -187,15 +191,24 @@ fn settings(rate: f64) -> Settings {
         epsilon: 1e-8,
         clip: 0.0,
         rates: [rate, rate, rate],
+        updates_per_time: 1,
         warmup: 0,
+        lag: 0,
+        decay_embeddings: false,
+        layer_decay: 1.0,
+        ema: 0.0,
     }
 }
 
 fn compare_gradients(phase: Phase, drop: f64) {
     let network = network(phase);
     let answer = exact(&network, phase, drop, 1, &settings(0.0));
-    let drop_path = DropPath::new(drop, SEED, phase, EPOCH, pictures().samples);
-    let loss = loss(&network, phase, &drop_path);
+    let rates = NoiseRates {
+        drop_path: drop,
+        ..NoiseRates::default()
+    };
+    let noise = Noise::new(rates, SEED, phase, EPOCH, pictures().samples);
+    let loss = loss(&network, phase, &noise);
     let found = f64::from(loss.clone().into_scalar::<f32>());
     let expected = answer.losses[0];
     assert!(
@@ -265,7 +278,7 @@ fn steps_with_gradients_that_almost_vanish() {
     };
     let mut optimizer = Optimizer::new(config, &network, Phase::Baseline);
     for update in 0..updates {
-        let loss = loss(&network, Phase::Baseline, &DropPath::off()).mul_scalar(scale);
+        let loss = loss(&network, Phase::Baseline, &Noise::off()).mul_scalar(scale);
         optimizer.accumulate(&network, loss).unwrap();
         // What the script's cosine gives for these settings.
         let stepped = optimizer.step(network, &[answer.rates[update]; 2]).unwrap();

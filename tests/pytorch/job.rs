@@ -36,8 +36,18 @@ pub(super) struct Settings {
     pub(super) clip: f64,
     /// Base rate, smallest rate, rate at the beginning of the warm-up.
     pub(super) rates: [f64; 3],
-    /// Updates of the warm-up.
+    /// Updates after which the rate is another.
+    pub(super) updates_per_time: usize,
+    /// Of such times, those of the warm-up.
     pub(super) warmup: usize,
+    /// By how many of them the rate is late.
+    pub(super) lag: usize,
+    /// Whether position embedding and class token decay.
+    pub(super) decay_embeddings: bool,
+    /// The factor of the rate from each layer to the one before it.
+    pub(super) layer_decay: f64,
+    /// What the average of the weights keeps at each update, with timm's warm-up; 0 takes none.
+    pub(super) ema: f64,
 }
 
 /// One training.
@@ -74,7 +84,7 @@ pub(super) struct Answer {
     pub(super) rates: Vec<f64>,
     /// The norm of all gradients of every update, before clipping.
     pub(super) norms: Vec<f64>,
-    /// `weights.NAME` after the last update, `gradients.NAME` of the first.
+    /// `weights.NAME` after the last update or their average, `gradients.NAME` of the first.
     #[serde(skip)]
     pub(super) tensors: Floats,
 }
@@ -130,12 +140,17 @@ impl Job {
                 "betas": settings.betas,
                 "epsilon": settings.epsilon,
                 "clip": settings.clip,
+                "decay_embeddings": settings.decay_embeddings,
+                "layer_decay": settings.layer_decay,
+                "ema": settings.ema,
                 "schedule": {
                     "rate": rate,
                     "min_rate": min_rate,
                     "warmup_rate": warmup_rate,
                     "warmup": settings.warmup,
-                    "updates": updates,
+                    "updates_per_time": settings.updates_per_time,
+                    "length": updates / settings.updates_per_time,
+                    "lag": settings.lag,
                 },
             }),
             floats,
@@ -198,7 +213,7 @@ pub(super) fn floats(bytes: &[u8], before: &str) -> Floats {
 /// The factors of the residual branches of one batch, `[blocks, 2, batch]`, from the definition:
 /// for every sample a stream of its own, from which two draws are made for every block; below the
 /// share 1 - r of its block a branch is kept and divided by it. r grows linearly from 0 to `rate`
-/// over the whole network. In a hybrid only blocks of the trained module drop.
+/// over the whole network. Only blocks of the stages in `dropping` drop.
 pub(super) fn factors(
     seed: Seed,
     phase: Phase,
@@ -206,6 +221,7 @@ pub(super) fn factors(
     rate: f64,
     depths: &[usize],
     samples: &[u64],
+    dropping: &[usize],
 ) -> Vec<f32> {
     let blocks: usize = depths.iter().sum();
     let owners: Vec<usize> = depths
@@ -225,7 +241,7 @@ pub(super) fn factors(
             let keep = 1.0 - rate * block as f64 / (blocks as f64 - 1.0);
             for branch in 0..2 {
                 let draw: f64 = stream.random();
-                if phase.module().is_none_or(|trained| trained == *owner) {
+                if dropping.contains(owner) {
                     let factor = if draw < keep { 1.0 / keep } else { 0.0 };
                     factors[(2 * block + branch) * samples.len() + position] = factor as f32;
                 }

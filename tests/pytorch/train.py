@@ -3,7 +3,7 @@
 A job is JOB.json (dimensions, settings) and JOB.safetensors (initial weights, and for every update
 its pictures, labels, share of mixing, and factors of the residual branches). The answer is
 JOB.answer.json (loss, rate, and norm of the gradients of every update, and the version of PyTorch)
-and JOB.answer.safetensors (the weights in the end and the gradients of the first update).
+and JOB.answer.safetensors (the weights in the end, or their average, and the gradients of the first update).
 """
 
 import json
@@ -18,27 +18,44 @@ from vit import Vit
 
 
 def rate_at(schedule, update):
-    """timm's cosine with warm-up, update by update."""
+    """timm's cosine with warm-up, by updates or by epochs; late by so many of them."""
+    time = max(update // schedule["updates_per_time"] - schedule["lag"], 0)
     rate, warmup = schedule["rate"], schedule["warmup"]
-    if update < warmup:
+    if time < warmup:
         first = schedule["warmup_rate"]
-        return first + update * (rate - first) / warmup
+        return first + time * (rate - first) / warmup
     least = schedule["min_rate"]
-    return least + 0.5 * (rate - least) * (1 + math.cos(math.pi * update / schedule["updates"]))
+    return least + 0.5 * (rate - least) * (1 + math.cos(math.pi * time / schedule["length"]))
 
 
-def groups_of(network, weight_decay):
-    """The parameters that are trained, those that do not decay apart, as DeiT sorts them."""
-    decay, no_decay = [], []
+def layer_of(name, depths):
+    """The layer of a parameter as BEiT counts them: 0 is the embedding."""
+    _, stage, *parts = name.split(".")
+    if parts[0] == "blocks":
+        return sum(depths[: int(stage)]) + int(parts[1]) + 1
+    if parts[0] in ("pos_embed", "cls_token", "patch_embed"):
+        return 0
+    return sum(depths) + 1
+
+
+def groups_of(network, job):
+    """The parameters that are trained, each with its decay, as DeiT sorts them, and the scale of its
+    rate."""
+    embeddings = () if job["decay_embeddings"] else ("pos_embed", "cls_token")
+    groups = []
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        spared = name.endswith((".bias", "pos_embed", "cls_token")) or parameter.ndim == 1
-        (no_decay if spared else decay).append(parameter)
-    return [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": no_decay, "weight_decay": 0.0},
-    ]
+        spared = parameter.ndim == 1 or name.endswith((".bias", *embeddings))
+        layers_above = sum(network.depths) + 1 - layer_of(name, network.depths)
+        groups.append(
+            {
+                "params": [parameter],
+                "weight_decay": 0.0 if spared else job["weight_decay"],
+                "scale": job["layer_decay"] ** layers_above,
+            }
+        )
+    return groups
 
 
 def smoothed(labels, classes, smoothing):
@@ -78,13 +95,14 @@ def train(job, tensors):
             stage.requires_grad_(index == job["trained"])
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        groups_of(network, job["weight_decay"]),
+        groups_of(network, job),
         lr=0.0,
         betas=tuple(job["betas"]),
         eps=job["epsilon"],
     )
     answer = {"losses": [], "rates": [], "norms": [], "version": torch.__version__}
     gradients = {}
+    average = [parameter.detach().clone() for parameter in trained]
     for update in range(job["updates"]):
         images, labels = exact["images"][update], exact["labels"][update]
         share = exact["shares"][update] if "shares" in exact else None
@@ -94,7 +112,7 @@ def train(job, tensors):
         targets = targets_of(labels, share, config["classes"], job["smoothing"])
         rate = rate_at(job["schedule"], update)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         optimizer.zero_grad()
         total = 0.0
         size = len(labels) // job["parts"]
@@ -113,9 +131,16 @@ def train(job, tensors):
         limit = job["clip"] or math.inf
         norm = torch.nn.utils.clip_grad_norm_(trained, limit)
         optimizer.step()
+        for mean, parameter in zip(average, trained):
+            # timm's warm-up, which counts updates from 1.
+            keep = min(job["ema"], (2 + update) / (11 + update))
+            mean.lerp_(parameter.detach(), 1 - keep)
         answer["losses"].append(total)
         answer["rates"].append(rate)
         answer["norms"].append(norm.item())
+    if job["ema"] > 0:
+        for mean, parameter in zip(average, trained):
+            parameter.data = mean
     weights = {f"weights.{name}": values for name, values in network.state_dict().items()}
     return answer, {**weights, **gradients}
 

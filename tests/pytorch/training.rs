@@ -8,7 +8,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use incubate::data::{Augmentation, Batch, Loader, Part};
-use incubate::experiment::{Experiment, Resolved, load};
+use incubate::experiment::{Defect, Experiment, PluginConfig, Resolved, load};
 use incubate::model::{Network, load_network, load_stage};
 use incubate::phase::Phase;
 use incubate::random::Seed;
@@ -21,6 +21,9 @@ use crate::command::incubate;
 
 /// Updates of every phase.
 const UPDATES: usize = 50;
+
+/// Of those, updates of every epoch.
+const UPDATES_PER_EPOCH: usize = 5;
 
 /// How far losses may be apart at any update: they are about 2.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -130,6 +133,19 @@ impl Run {
         Seed(self.experiment.seed)
     }
 
+    /// Whether the run reproduces a defect of the reference.
+    fn has(&self, defect: Defect) -> bool {
+        self.experiment.reference.has(defect)
+    }
+
+    /// The largest norm of the gradients in force; 0 does not clip.
+    fn clip(&self, phase: Phase) -> f64 {
+        if self.has(Defect::NoClipping) {
+            return 0.0;
+        }
+        self.experiment.phase(phase).clip
+    }
+
     fn weights(&self, phase: Phase) -> Vec<u8> {
         let unit = Unit::Train(phase);
         self.folder.weights(unit, "a test").unwrap().0
@@ -204,6 +220,11 @@ impl Run {
     fn job(&self, phase: Phase, parts: usize) -> Job {
         let config = self.experiment.phase(phase);
         let network = self.initial(phase);
+        let modules = (0..self.record.division.len()).collect();
+        let dropping = match phase {
+            Phase::Module(target) if !self.has(Defect::TrainModeMeta) => vec![target],
+            _ => modules,
+        };
         let mut batches = Batches::default();
         for (epoch, batch) in self.batches(phase, &Augmentation::default()) {
             assert_eq!(batch.soft_targets, None);
@@ -218,25 +239,40 @@ impl Run {
                     config.drop_path,
                     &network.depths(),
                     &samples,
+                    &dropping,
                 ));
             }
         }
         for (_, batch) in self.batches(phase, &config.augmentation) {
             batches.shares.extend(share(&batch));
         }
-        let smoothing = config.loss.parameters["smoothing"].clone();
+        let parameter = |plugin: &PluginConfig, name: &str| {
+            let value = plugin.parameters[name].clone();
+            serde_json::to_value(value).unwrap()
+        };
+        let updates_per_time = if parameter(&config.schedule, "per") == "epoch" {
+            UPDATES_PER_EPOCH
+        } else {
+            1
+        };
+        let warmup = parameter(&config.schedule, "warmup").as_f64().unwrap() as usize;
         let settings = Settings {
             kind: "float32",
             parts,
             scale: 1.0,
-            smoothing: serde_json::to_value(smoothing).unwrap().as_f64().unwrap(),
+            smoothing: parameter(&config.loss, "smoothing").as_f64().unwrap(),
             weight_decay: config.weight_decay,
             betas: config.betas,
             epsilon: config.epsilon,
-            clip: config.clip,
+            clip: self.clip(phase),
             // A rate of 4e-3 for 32 pictures, in batches of 64.
             rates: [8e-3, 1e-5, 1e-5],
-            warmup: 5,
+            updates_per_time,
+            warmup: warmup * UPDATES_PER_EPOCH / updates_per_time,
+            lag: usize::from(self.has(Defect::RateLag)),
+            decay_embeddings: phase.module().is_some() && self.has(Defect::EmbeddingDecay),
+            layer_decay: config.layer_decay,
+            ema: config.ema,
         };
         Job::new(
             &format!("{phase}-{parts}"),
@@ -302,7 +338,7 @@ impl Run {
                 "{name}, update {update}: rate {found:e} instead of {expected:e}"
             );
         }
-        let clip = self.experiment.phase(phase).clip;
+        let clip = self.clip(phase);
         if clip > 0.0 {
             let norms = self.recorded(phase, "gradient_norm");
             let clipped = norms.iter().filter(|norm| **norm > clip).count();
@@ -396,4 +432,35 @@ fn dropped_paths() {
         &["training.drop_path=0.3"],
     );
     run.compare(&[(Phase::Module(1), 1), (Phase::Baseline, 4)]);
+}
+
+/// What a phase ends with is the average of its weights.
+#[test]
+fn averaged_weights_and_rates_by_layer() {
+    let run = Run::new(
+        &["meta", "module.1"],
+        &[
+            "training.ema=0.95",
+            "training.ema_warm_up=true",
+            "training.layer_decay=0.7",
+        ],
+    );
+    run.compare(&[(Phase::Module(1), 1)]);
+}
+
+/// The rate one epoch late, embeddings that decay, no clipping, and dropped paths in frozen modules.
+#[test]
+fn defects_of_the_reference() {
+    let run = Run::new(
+        &["meta", "module.0"],
+        &[
+            "reference=\"all\"",
+            "training.drop_path=0.3",
+            "training.clip=0.1",
+            "training.weight_decay=0.3",
+            "schedule.parameters.per=\"epoch\"",
+            "schedule.parameters.warmup=2",
+        ],
+    );
+    run.compare(&[(Phase::Module(0), 1)]);
 }

@@ -90,7 +90,10 @@ mod tests {
             let spread = 5.0 * (rate * (1.0 - rate) / count).sqrt();
             assert!((gone - rate).abs() < spread, "{gone} of {rate}");
             let mean = factors.iter().map(|factor| f64::from(*factor)).sum::<f64>() / count;
-            assert!((mean - 1.0).abs() < spread / (1.0 - rate), "{mean} at {rate}");
+            assert!(
+                (mean - 1.0).abs() < spread / (1.0 - rate),
+                "{mean} at {rate}"
+            );
         }
     }
 

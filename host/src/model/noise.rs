@@ -44,13 +44,7 @@ impl Noise {
 
     /// `samples` identifies the pictures of the batch in their order; pictures that occur more than
     /// once in an epoch need different numbers to be treated independently.
-    pub fn new(
-        rates: NoiseRates,
-        seed: Seed,
-        phase: Phase,
-        epoch: u64,
-        samples: Vec<u64>,
-    ) -> Self {
+    pub fn new(rates: NoiseRates, seed: Seed, phase: Phase, epoch: u64, samples: Vec<u64>) -> Self {
         Self {
             rates,
             draws: Draws {

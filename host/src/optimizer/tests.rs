@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::*;
 use crate::model::parameters::parameters;
-use crate::model::{Architecture, Noise, Network, VitConfig, network_to_safetensors};
+use crate::model::{Architecture, Network, Noise, VitConfig, network_to_safetensors};
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -90,9 +90,7 @@ fn frozen_parameters_have_no_state_and_stay() {
     let network = network().freeze_all_but(0);
     let before = network.clone();
     let mut optimizer = Optimizer::new(AdamWConfig::default(), &network, Phase::Module(0));
-    let logits = network
-        .forward_hybrid(images(2), 0, &Noise::off())
-        .logits;
+    let logits = network.forward_hybrid(images(2), 0, &Noise::off()).logits;
     optimizer.accumulate(&network, logits.exp().mean()).unwrap();
     let network = optimizer.step(network, &[1e-2; 2]).unwrap().network;
     assert_eq!(

@@ -16,7 +16,7 @@ use super::error::Place;
 use super::{TrainError, division};
 use crate::data::{Loader, Part};
 use crate::experiment::{Experiment, Resolved};
-use crate::model::{Noise, Forward, Network, trained_weights};
+use crate::model::{Forward, Network, Noise, trained_weights};
 use crate::optimizer::{AdamWConfig, Group as ParameterGroup, Optimizer};
 use crate::phase::Phase;
 use crate::plugin::{

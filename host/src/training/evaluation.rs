@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::TrainError;
 use crate::data::{Dataset, Loader, Part};
-use crate::model::{Noise, Network};
+use crate::model::{Network, Noise};
 use crate::phase::Phase;
 use crate::random::Seed;
 

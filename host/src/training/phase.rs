@@ -196,8 +196,8 @@ impl PhaseTraining<'_> {
     /// and gradients are clipped in every precision; the reference implementation does neither when
     /// it is to be reproduced.
     fn optimizer_config(&self) -> AdamWConfig {
-        let unclipped = self.config.precision == Precision::Float32
-            && self.reference.has(Defect::NoClipping);
+        let unclipped =
+            self.config.precision == Precision::Float32 && self.reference.has(Defect::NoClipping);
         AdamWConfig {
             beta_1: self.config.betas[0],
             beta_2: self.config.betas[1],

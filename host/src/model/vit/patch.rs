@@ -98,7 +98,9 @@ mod tests {
             ConvOptions::new([4, 4], [0, 0], [1, 1], 1),
         );
         let expected = convolution.reshape([2, 6, 9]).swap_dims(1, 2);
-        let error = (embedding.forward(images, Precision::Float32) - expected).abs().max();
+        let error = (embedding.forward(images, Precision::Float32) - expected)
+            .abs()
+            .max();
         assert!(error.into_scalar::<f32>() < 1e-5);
     }
 }

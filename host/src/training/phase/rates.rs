@@ -48,9 +48,7 @@ impl PhaseTraining<'_> {
             let rate = state.schedule.ask((epoch, update), |schedule| {
                 schedule.rate(&match schedule.stepping() {
                     Stepping::PerUpdate => asked(update, exact, group, position),
-                    Stepping::PerEpoch => {
-                        asked(update - index, f64::from(epoch), group, position)
-                    }
+                    Stepping::PerEpoch => asked(update - index, f64::from(epoch), group, position),
                 })
             });
             state.rates[position] = rate.map_err(|source| self.failed(state, source))?;

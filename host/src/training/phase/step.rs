@@ -44,11 +44,7 @@ impl PhaseTraining<'_> {
             .collect();
         let noise = self.noise(state.epoch, samples);
         let forward = match self.phase {
-            Phase::Module(target) => {
-                state
-                    .network
-                    .forward_hybrid(images.clone(), target, &noise)
-            }
+            Phase::Module(target) => state.network.forward_hybrid(images.clone(), target, &noise),
             _ => state.network.forward(images.clone().autodiff(), &noise),
         };
         let meta = self
@@ -75,7 +71,9 @@ impl PhaseTraining<'_> {
             .into_scalar_tensor()
             .map_err(|source| self.unusable(state, source))?;
         let shown = batch.indices[first..first + pictures].to_vec();
-        state.pending.add(loss.clone().inner(), logits, labels, shown);
+        state
+            .pending
+            .add(loss.clone().inner(), logits, labels, shown);
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
         let share = loss.div_scalar(self.config.accumulation as f64);
         state
