@@ -57,8 +57,7 @@ pub(super) struct Job {
     pub(super) name: String,
     settings: Value,
     floats: Floats,
-    /// `[updates, batch]`.
-    labels: (Vec<usize>, Vec<i64>),
+    ids: BTreeMap<&'static str, (Vec<usize>, Vec<i64>)>,
 }
 
 /// The batches of a training, one after the other.
@@ -73,6 +72,10 @@ pub(super) struct Batches {
     pub(super) shares: Vec<f32>,
     /// `[updates, blocks, 2, batch]`; empty if nothing is dropped.
     pub(super) factors: Vec<f32>,
+    /// `[pictures, channels, height, width]`; empty without validation.
+    pub(super) validation_images: Vec<f32>,
+    /// `[pictures]`.
+    pub(super) validation_labels: Vec<i64>,
 }
 
 /// What PyTorch answers.
@@ -84,6 +87,10 @@ pub(super) struct Answer {
     pub(super) rates: Vec<f64>,
     /// The norm of all gradients of every update, before clipping.
     pub(super) norms: Vec<f64>,
+    /// The cross-entropy of the validation pictures in the end.
+    pub(super) validation_loss: Option<f64>,
+    /// The share of them that is classified rightly.
+    pub(super) validation_accuracy: Option<f64>,
     /// `weights.NAME` after the last update or their average, `gradients.NAME` of the first.
     #[serde(skip)]
     pub(super) tensors: Floats,
@@ -124,6 +131,15 @@ impl Job {
                 (vec![updates, blocks, 2, batch], batches.factors),
             );
         }
+        let mut ids = BTreeMap::from([("labels", (vec![updates, batch], batches.labels))]);
+        let validated = batches.validation_labels.len();
+        if validated > 0 {
+            let shape = vec![validated, config.channels, size, size];
+            let images = (shape, batches.validation_images);
+            floats.insert("validation_images".to_owned(), images);
+            let labels = (vec![validated], batches.validation_labels);
+            ids.insert("validation_labels", labels);
+        }
         let [rate, min_rate, warmup_rate] = settings.rates;
         Self {
             name: name.to_owned(),
@@ -154,7 +170,7 @@ impl Job {
                 },
             }),
             floats,
-            labels: (vec![updates, batch], batches.labels),
+            ids,
         }
     }
 
@@ -169,9 +185,10 @@ impl Job {
                 (name.as_str(), Dtype::F32, shape.as_slice(), bytes.collect())
             })
             .collect();
-        let (shape, labels) = &self.labels;
-        let labels = labels.iter().flat_map(|label| label.to_le_bytes());
-        bytes.push(("labels", Dtype::I64, shape, labels.collect()));
+        for (name, (shape, ids)) in &self.ids {
+            let ids = ids.iter().flat_map(|id| id.to_le_bytes());
+            bytes.push((name, Dtype::I64, shape, ids.collect()));
+        }
         let views = bytes.iter().map(|(name, kind, shape, bytes)| {
             (
                 *name,

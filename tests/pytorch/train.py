@@ -1,9 +1,9 @@
 """Trains networks in PyTorch as jobs say: python3 train.py FOLDER JOB...
 
 A job is JOB.json (dimensions, settings) and JOB.safetensors (initial weights, and for every update
-its pictures, labels, share of mixing, and factors of the residual branches). The answer is
-JOB.answer.json (loss, rate, and norm of the gradients of every update, and the version of PyTorch)
-and JOB.answer.safetensors (the weights in the end, or their average, and the gradients of the first update).
+its pictures, labels, share of mixing, and factors of the residual branches; pictures to validate
+on). The answer is JOB.answer.json (loss, rate, and norm of the gradients of every update, the score
+on the validation pictures, and the version of PyTorch) and JOB.answer.safetensors (the weights in the end, or their average, and the gradients of the first update).
 """
 
 import json
@@ -141,6 +141,12 @@ def train(job, tensors):
     if job["ema"] > 0:
         for mean, parameter in zip(average, trained):
             parameter.data = mean
+    if "validation_images" in exact:
+        labels = exact["validation_labels"]
+        with torch.no_grad():
+            logits = network(exact["validation_images"])
+        answer["validation_loss"] = F.cross_entropy(logits, labels).item()
+        answer["validation_accuracy"] = (logits.argmax(dim=1) == labels).double().mean().item()
     weights = {f"weights.{name}": values for name, values in network.state_dict().items()}
     return answer, {**weights, **gradients}
 

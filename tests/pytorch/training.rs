@@ -1,5 +1,6 @@
 //! Fifty updates of every phase of the method, in this program and in PyTorch: from the same
-//! weights, on the same pictures, the losses stay together, and so do the weights.
+//! weights, on the same pictures, the losses stay together, and so do the weights and what they are
+//! worth on pictures that they were not trained on.
 //!
 //! This side is the command as a person runs it, with its plugins; the other side computes rates,
 //! mixed pictures, targets, losses, clipping, and AdamW by itself.
@@ -42,7 +43,7 @@ seed = 11
 [data]
 set = "digits"
 train_limit = 320
-validation_limit = 64
+validation_limit = 70
 
 [model]
 family = "vit"
@@ -192,22 +193,28 @@ impl Run {
         }
     }
 
-    /// Every batch of a phase, with these changes to the pictures.
-    fn batches(&self, phase: Phase, augmentation: &Augmentation) -> Vec<(u64, Batch)> {
-        let config = self.experiment.phase(phase);
+    /// The pictures of a part as a phase gets them, with these changes.
+    fn loader(&self, part: Part, phase: Phase, augmentation: Option<&Augmentation>) -> Loader {
         let [_, size, _] = self.experiment.model.input();
-        let loader = Loader::new(
-            &self.resolved.dataset,
-            Part::Train,
+        let (batch, seed) = (self.experiment.phase(phase).batch, self.seed());
+        let dataset = &self.resolved.dataset;
+        Loader::new(
+            dataset,
+            part,
             size,
-            config.batch,
-            Some(augmentation.clone()),
-            self.seed(),
+            batch,
+            augmentation.cloned(),
+            seed,
             phase,
         )
-        .unwrap();
-        let epochs = (UPDATES / loader.batches_per_epoch()) as u64;
-        (0..epochs)
+        .unwrap()
+    }
+
+    /// Every batch of a phase, with these changes to the pictures.
+    fn batches(&self, phase: Phase, augmentation: &Augmentation) -> Vec<(u64, Batch)> {
+        let loader = self.loader(Part::Train, phase, Some(augmentation));
+        assert_eq!(loader.batches_per_epoch(), UPDATES_PER_EPOCH);
+        (0..(UPDATES / UPDATES_PER_EPOCH) as u64)
             .flat_map(|epoch| {
                 loader
                     .epoch(epoch)
@@ -242,6 +249,11 @@ impl Run {
                     &dropping,
                 ));
             }
+        }
+        for batch in self.loader(Part::Validation, phase, None).epoch(0) {
+            let batch = batch.unwrap();
+            batches.validation_images.extend(batch.images);
+            batches.validation_labels.extend(batch.labels);
         }
         for (_, batch) in self.batches(phase, &config.augmentation) {
             batches.shares.extend(share(&batch));
@@ -315,6 +327,7 @@ impl Run {
         for (job, answer) in jobs.iter().zip(train(folder.path(), &jobs)) {
             let phase = phases[jobs.iter().position(|one| one.name == job.name).unwrap()].0;
             self.compare_numbers(phase, &job.name, &answer);
+            self.compare_scores(phase, &job.name, &answer);
             self.compare_weights(phase, &job.name, &answer);
         }
     }
@@ -350,6 +363,23 @@ impl Run {
                 );
             }
         }
+    }
+
+    fn compare_scores(&self, phase: Phase, name: &str, answer: &Answer) {
+        let result = self.folder.result(Unit::Train(phase)).unwrap().unwrap();
+        let loss = answer.validation_loss.unwrap();
+        assert!(
+            (result.loss - loss).abs() < LOSS_TOLERANCE,
+            "{name}: validation loss {} instead of {loss}",
+            result.loss
+        );
+        let accuracy = answer.validation_accuracy.unwrap();
+        // Two classes may be so near that rounding decides.
+        assert!(
+            (result.accuracy - accuracy).abs() < 1.5 / 70.0,
+            "{name}: accuracy {} instead of {accuracy}",
+            result.accuracy
+        );
     }
 
     fn compare_weights(&self, phase: Phase, name: &str, answer: &Answer) {
