@@ -23,6 +23,8 @@ mod parity;
 mod parity_plugins;
 mod plugin;
 mod pytorch;
+mod recipe;
+mod recipe_runs;
 mod registry;
 mod replay;
 mod run;

@@ -63,6 +63,11 @@ pub enum Event {
         /// Units that are still to be done, in order.
         units: Vec<String>,
     },
+    /// Something that a person should know about the whole run.
+    Note {
+        /// A sentence.
+        text: String,
+    },
     /// A unit was found finished in the run folder.
     UnitSkipped {
         /// The unit.

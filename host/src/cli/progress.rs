@@ -157,6 +157,7 @@ impl Observer for Progress {
                 }
                 Ok(())
             }
+            Event::Note { text } => self.line(&format!("note: {text}")),
             Event::UnitSkipped { unit } => self.unit_line(unit, "finished before"),
             Event::UnitStarted {
                 unit,

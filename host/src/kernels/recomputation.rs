@@ -68,13 +68,6 @@ impl Handed for Flex {
         DispatchTensorKind::Flex(tensor)
     }
 
-    #[cfg_attr(
-        not(feature = "wgpu"),
-        expect(
-            clippy::match_wildcard_for_single_variants,
-            reason = "there are more backends with the feature `wgpu`"
-        )
-    )]
     fn tensor(kind: DispatchTensorKind) -> BackendTensor<Self> {
         match kind {
             DispatchTensorKind::Flex(tensor) => tensor,

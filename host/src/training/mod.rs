@@ -12,6 +12,7 @@ mod measurement;
 mod metrics;
 mod phase;
 mod plan;
+mod precision;
 mod prepare;
 mod report;
 mod runner;

@@ -65,17 +65,22 @@ impl Prepared {
         std::iter::once(("partition".to_owned(), &self.partition)).chain(phases)
     }
 
-    /// What a person should know and nothing is refused for, one sentence each: defects of the
-    /// reference implementation that are reproduced, and grants without use.
-    pub fn notes(&self) -> Vec<String> {
-        let reproduced = |defect: Defect| {
+    /// The defects of the reference implementation that are reproduced, one sentence each.
+    pub fn reproduced(&self) -> Vec<String> {
+        let sentence = |defect: Defect| {
             format!(
                 "reference compatibility `{}`: {}, as in the reference implementation",
                 defect.name(),
                 defect.effect()
             )
         };
-        let defects = self.experiment().reference.defects().map(reproduced);
+        let defects = self.experiment().reference.defects();
+        defects.map(sentence).collect()
+    }
+
+    /// What a person should know and nothing is refused for, one sentence each: defects of the
+    /// reference implementation that are reproduced, and grants without use.
+    pub fn notes(&self) -> Vec<String> {
         let mut unused: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
         for (role, configured) in self.roles() {
             let plugin = &configured.plugin;
@@ -92,7 +97,10 @@ impl Prepared {
                 roles.join(", ")
             )
         };
-        defects.chain(unused.into_iter().map(note)).collect()
+        self.reproduced()
+            .into_iter()
+            .chain(unused.into_iter().map(note))
+            .collect()
     }
 
     /// Every plugin for the record of the run, by role.

@@ -14,11 +14,10 @@ use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
 use super::phase::PhaseTraining;
 use super::report::Report;
-use super::{PhaseCost, Prepared, TrainError, weights};
+use super::{PhaseCost, Prepared, TrainError, precision, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
-use crate::experiment::Experiment;
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -64,7 +63,7 @@ impl Runner {
     /// holds something else, another experiment, or the plugins or pictures changed since the run
     /// began; when the partition scheme fails.
     pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
-        check_precision(prepared.experiment(), &device)?;
+        precision::check(prepared.experiment(), &device)?;
         let toml = toml::to_string(prepared.experiment()).map_err(|error| {
             std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
         })?;
@@ -189,6 +188,9 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        for text in self.prepared.reproduced() {
+            observer.observe(&Event::Note { text })?;
+        }
         for replacement in &self.fallbacks {
             observer.observe(&Event::PluginReplaced(replacement.clone()))?;
         }
@@ -503,26 +505,6 @@ impl Runner {
         }
         metadata
     }
-}
-
-/// Refuses a precision that the device does not have.
-fn check_precision(experiment: &Experiment, device: &Chosen) -> Result<(), TrainError> {
-    for phase in [
-        Phase::Meta,
-        Phase::Module(0),
-        Phase::FineTune,
-        Phase::Baseline,
-    ] {
-        let precision = experiment.phase(phase).precision;
-        if !precision.supported_by(&device.device) {
-            return Err(TrainError::Precision {
-                unit: phase.kind(),
-                precision,
-                device: device.name.clone(),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// A value as JSON; plain data always has one.
