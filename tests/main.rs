@@ -25,6 +25,7 @@ mod parity;
 mod parity_plugins;
 mod planning;
 mod plugin;
+mod pytorch;
 mod recipe;
 mod recipe_runs;
 mod registry;
