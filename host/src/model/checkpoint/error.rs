@@ -131,7 +131,7 @@ pub enum Problem {
     },
     /// The number of attention heads, which weights do not show.
     #[error(
-        "does not say how many attention heads its network of width {width} has (give `--heads N`; the ViTs and DeiTs of the literature have one for every 64 values of the width, but ViT-Huge has 16)"
+        "does not say how many attention heads its network of width {width} has, and its weights do not show it (files of `incubate export` say it)"
     )]
     Heads {
         /// Values in a token.
