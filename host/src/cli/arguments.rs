@@ -8,6 +8,7 @@ use super::sources::{AccessOptions, LockOptions};
 use crate::builder::{Language, parse_kind, parse_language};
 use crate::device::DeviceChoice;
 use crate::plugin::Kind;
+use crate::training::ExportLayout;
 
 /// Train large neural networks by divide and conquer, with strategies as sandboxed plugins.
 #[derive(Debug, Parser)]
@@ -32,6 +33,13 @@ pub(super) enum Command {
     Plan(PlanOptions),
     /// Score finished units of a run on its validation pictures.
     Eval(EvalOptions),
+    /// Make a finished unit of a run out of a checkpoint: timm's, DeiT's, the reference
+    /// implementation's, or of this program; in safetensors or as `torch.save` wrote it.
+    Import(ImportOptions),
+    /// Write the weights of a finished unit as safetensors that timm loads.
+    Export(ExportOptions),
+    /// Show what a checkpoint holds, without running anything in it.
+    Inspect(InspectOptions),
     /// Share meta models and trained modules with others.
     #[command(subcommand)]
     Unit(UnitCommand),
@@ -137,6 +145,69 @@ pub(super) struct EvalOptions {
     #[arg(long = "unit", value_name = "UNIT")]
     pub(super) units: Vec<String>,
     /// Write one line of JSON for every unit.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub(super) struct ImportOptions {
+    /// The checkpoint: .safetensors, .pth, or .pt.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) experiment: ExperimentOptions,
+    /// The run folder; made if it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: PathBuf,
+    /// What it becomes: meta, module.0, …, assemble, fine-tune, baseline.
+    #[arg(long, value_name = "UNIT")]
+    pub(super) unit: String,
+    /// Which weights of the file, such as model_ema. Default: those that were trained.
+    #[arg(long, value_name = "KEY")]
+    pub(super) weights: Option<String>,
+    /// Do not score them on the validation pictures.
+    #[arg(long)]
+    pub(super) no_eval: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceOptions,
+    #[command(flatten)]
+    pub(super) sources: super::sources::SourceOptions,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(super) struct ExportOptions {
+    /// The run folder.
+    #[arg(value_name = "RUN")]
+    pub(super) run: PathBuf,
+    /// The unit: meta, module.0 (the whole hybrid), …, assemble, fine-tune, baseline.
+    #[arg(long, value_name = "UNIT", default_value = "fine-tune")]
+    pub(super) unit: String,
+    /// The file to write; it ends in .safetensors.
+    #[arg(long, value_name = "FILE", value_parser = super::export::parse_file)]
+    pub(super) out: PathBuf,
+    /// How tensors are named: timm (all blocks in one list), or stages (stages.S.blocks.N).
+    #[arg(long, value_name = "LAYOUT", default_value = "timm", value_parser = super::export::parse_layout)]
+    pub(super) layout: ExportLayout,
+    /// Write one JSON object, with the lines of Python that load the file.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectOptions {
+    /// The checkpoint: .safetensors, .pth, or .pt.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Which weights of the file, such as model_ema. Default: those that were trained.
+    #[arg(long, value_name = "KEY")]
+    pub(super) weights: Option<String>,
+    /// Write one JSON object.
     #[arg(long)]
     pub(super) json: bool,
 }

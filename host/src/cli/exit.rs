@@ -11,7 +11,7 @@ use crate::model::CheckpointError;
 use crate::plugin::{PluginError, ReplayError};
 use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlaceError};
 use crate::run::{ParcelError, RunError};
-use crate::training::{BenchError, ExchangeError, TrainError};
+use crate::training::{BenchError, ExchangeError, ImportError, TrainError};
 
 /// Anything that is not listed here.
 const UNEXPECTED: u8 = 1;
@@ -71,6 +71,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             ExperimentError::Data(_) => DATA,
             _ => USAGE,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<ImportError>() {
+        return match error {
+            ImportError::Train(error) => code_of(error),
+            ImportError::Checkpoint(_)
+            | ImportError::Unseen { .. }
+            | ImportError::NoModule { .. } => Some(USAGE),
+            ImportError::Occupied { .. } | ImportError::OtherMeta { .. } => Some(RUN_FOLDER),
+        };
     }
     if let Some(error) = cause.downcast_ref::<BenchError>() {
         return match error {

@@ -10,6 +10,8 @@ mod devices;
 mod doctor;
 mod eval;
 mod exit;
+mod export;
+mod import;
 mod list;
 mod new;
 mod number;
@@ -68,6 +70,9 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Run(options) => run::run(&options),
         Command::Plan(options) => plan::plan(&options),
         Command::Eval(options) => eval::eval(&options),
+        Command::Import(options) => import::import(&options),
+        Command::Export(options) => export::export(&options),
+        Command::Inspect(options) => import::inspect(&options),
         Command::Unit(command) => unit::unit(&command),
         Command::Plugin(command) => plugin::plugin(&command),
         Command::Devices => devices::devices(),

@@ -23,7 +23,7 @@ pub use network::{Activation, Forward, Network, Stage};
 pub use trained::trained_weights;
 pub use vit::{VitConfig, VitStage};
 pub use weights::{
-    WeightsError, load_network, load_stage, metadata_of, network_to_safetensors,
+    WeightsError, load_network, load_stage, metadata_of, network_to_safetensors, network_to_timm,
     stage_to_safetensors,
 };
 

@@ -12,6 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 use thiserror::Error;
 
+use super::checkpoint::flat_name;
 use super::network::{Network, Stage};
 use super::parameters::Path;
 
@@ -85,12 +86,19 @@ fn list(names: &[String]) -> String {
 
 /// The bytes of a file with the weights of one stage, under stage-local names.
 pub fn stage_to_safetensors(stage: &Stage, metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    serialize(stage, metadata)
+    serialize(stage, metadata, str::to_owned)
 }
 
 /// The bytes of a file with the weights of a network, under `stages.I.`.
 pub fn network_to_safetensors(network: &Network, metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    serialize(network, metadata)
+    serialize(network, metadata, str::to_owned)
+}
+
+/// The bytes of a file with the weights of a network under timm's names: no stages, the blocks
+/// numbered through (`blocks.7.attn.qkv.weight`).
+pub fn network_to_timm(network: &Network, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let depths = network.depths();
+    serialize(network, metadata, |name| flat_name(name, &depths))
 }
 
 /// The stage with the weights in `bytes` whose names start with `prefix`: `""` for the file of a
@@ -168,7 +176,11 @@ impl ModuleVisitor for Writer {
 }
 
 /// Writes the format by hand, since the crate's writer gives the metadata in random order.
-fn serialize<M: Module>(module: &M, metadata: &BTreeMap<String, String>) -> Vec<u8> {
+fn serialize<M: Module>(
+    module: &M,
+    metadata: &BTreeMap<String, String>,
+    name_of: impl Fn(&str) -> String,
+) -> Vec<u8> {
     let mut writer = Writer::default();
     module.visit(&mut writer);
     let mut header = serde_json::Map::new();
@@ -184,7 +196,7 @@ fn serialize<M: Module>(module: &M, metadata: &BTreeMap<String, String>) -> Vec<
             "shape": entry.shape,
             "data_offsets": [start, end],
         });
-        header.insert(entry.name.clone(), description);
+        header.insert(name_of(&entry.name), description);
     }
     let mut header = serde_json::Value::Object(header).to_string();
     // Spaces until the tensors are aligned.

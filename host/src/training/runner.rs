@@ -1,5 +1,7 @@
 //! Running units on a run folder, in their order, each only once.
 
+mod import;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +25,8 @@ use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
 use crate::run::{FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
+
+pub use import::{ImportError, ImportOutcome};
 
 /// Updates between two reads of losses, on a device where a read makes training wait.
 const READ_EVERY_ON_GPU: usize = 20;
@@ -452,6 +456,7 @@ impl Runner {
             weights_sha256: String::new(),
             built_from,
             fallbacks: Vec::new(),
+            imported: None,
         }
     }
 
@@ -484,6 +489,9 @@ impl Runner {
             ),
             ("incubate.built_from".to_owned(), json(&result.built_from)),
         ]);
+        if let Some(imported) = &result.imported {
+            metadata.insert("incubate.imported".to_owned(), json(imported));
+        }
         for (role, plugin) in self.prepared.records() {
             metadata.insert(
                 format!("incubate.plugin.{role}"),

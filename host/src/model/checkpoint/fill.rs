@@ -124,7 +124,7 @@ impl Differences {
 }
 
 /// The name that timm has for a parameter of a network with these depths.
-fn flat(name: &str, depths: &[usize]) -> String {
+pub(in crate::model) fn flat_name(name: &str, depths: &[usize]) -> String {
     let staged = name.strip_prefix("stages.").and_then(|rest| {
         let (stage, local) = rest.split_once('.')?;
         Some((stage.parse::<usize>().ok()?, local))
@@ -222,7 +222,7 @@ impl Checkpoint {
         let compared = |name: &str| found == wanted || block_of(name).is_none();
         let mut known = BTreeSet::new();
         for (name, wanted) in file_shapes(network) {
-            let name = flat(&name, &depths);
+            let name = flat_name(&name, &depths);
             known.insert(name.clone());
             match self.shape(&name) {
                 None if compared(&name) => differences.missing.push(name),
@@ -259,7 +259,7 @@ impl Checkpoint {
         }
         let depths = network.depths();
         self.put(network, |name| {
-            let name = flat(name, &depths);
+            let name = flat_name(name, &depths);
             (!kept.contains(&name.as_str())).then_some(name)
         })
     }

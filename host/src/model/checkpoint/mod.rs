@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::dimensions::{Dimensions, Entry};
 pub use self::error::{CheckpointError, Problem};
+pub(in crate::model) use self::fill::flat_name;
 pub use self::fill::{Differences, ShapeDifference, Unseen};
 pub use self::layout::Layout;
 pub use self::source::{Element, Values};
@@ -189,6 +190,15 @@ impl Checkpoint {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The digest of the file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read any more.
+    pub fn sha256(&self) -> Result<String, CheckpointError> {
+        self.named(self.source.sha256())
     }
 
     /// How the file stores its tensors.

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{bf16, f16};
+use sha2::{Digest, Sha256};
 
 use super::error::Problem;
+use crate::digest::hexadecimal;
 
 /// Dimensions of a tensor that are believed.
 const MOST_DIMENSIONS: usize = 8;
@@ -48,6 +50,21 @@ impl Source {
         let mut bytes = vec![0; length as usize];
         file.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+impl Source {
+    /// The digest of all bytes.
+    pub(super) fn sha256(&self) -> Result<String, Problem> {
+        const PIECE: usize = 1 << 20;
+        let mut digest = Sha256::new();
+        let mut at = 0;
+        while at < self.length {
+            let bytes = self.bytes(at, PIECE)?;
+            at += bytes.len() as u64;
+            digest.update(bytes);
+        }
+        Ok(hexadecimal(digest))
     }
 }
 
