@@ -22,6 +22,7 @@ mod operations;
 mod parity;
 mod parity_plugins;
 mod plugin;
+mod pytorch;
 mod registry;
 mod replay;
 mod run;

@@ -124,21 +124,26 @@ fn floats(bytes: &[u8], name: &str) -> (Vec<f32>, Vec<usize>) {
     (values, view.shape().to_vec())
 }
 
-/// The loss of the plugin `cross-entropy` on recorded logits.
-fn loss(logits: &str, smoothing: f64, soft: bool) -> f64 {
+/// The classes of the recorded batch.
+fn labels() -> Vec<i64> {
+    let batch = file("batch.safetensors");
+    let batch = SafeTensors::deserialize(&batch).unwrap();
+    let (chunks, _) = batch.tensor("labels").unwrap().data().as_chunks::<8>();
+    chunks.iter().copied().map(i64::from_le_bytes).collect()
+}
+
+/// The loss of the plugin `cross-entropy` on recorded logits, with the share of each class in each
+/// picture, or with class ids.
+fn loss(logits: &str, smoothing: f64, shares: Option<&[f32]>) -> f64 {
     let device = Device::flex().autodiff();
     let (values, shape) = floats(&file("logits.safetensors"), logits);
     let logits = Tensor::<2>::from_data(TensorData::new(values, shape.clone()), &device);
-    let batch = file("batch.safetensors");
-    let labels = SafeTensors::deserialize(&batch).unwrap();
-    let (chunks, _) = labels.tensor("labels").unwrap().data().as_chunks::<8>();
-    let labels: Vec<i64> = chunks.iter().copied().map(i64::from_le_bytes).collect();
+    let labels = labels();
     let pictures = labels.len();
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [pictures]), &device);
-    let soft_targets = soft.then(|| {
-        let (values, shape) = floats(&batch, "soft_targets");
-        let targets = Tensor::<2>::from_data(TensorData::new(values, shape), &device);
-        AnyTensor::from_tensor(targets).unwrap()
+    let soft_targets = shares.map(|shares| {
+        let data = TensorData::new(shares.to_vec(), shape.clone());
+        AnyTensor::from_tensor(Tensor::<2>::from_data(data, &device)).unwrap()
     });
     let host = PluginHost::new(None).unwrap();
     let plugin = host
@@ -171,6 +176,21 @@ fn loss(logits: &str, smoothing: f64, soft: bool) -> f64 {
     f64::from(loss.read().unwrap()[0])
 }
 
+/// The labels, mixed with their reverse as they were for the record, without smoothing.
+fn mixed(expected: &Value) -> Vec<f32> {
+    let of = |pointer: &str| expected.pointer(pointer).unwrap().as_f64().unwrap();
+    let (share, classes) = (of("/mixup/lam"), of("/config/classes") as usize);
+    assert_eq!(of("/mixup/smoothing"), 0.1);
+    let labels = labels();
+    let mut rows = vec![0.0_f32; labels.len() * classes];
+    let pairs = labels.iter().zip(labels.iter().rev());
+    for (row, (label, partner)) in rows.chunks_exact_mut(classes).zip(pairs) {
+        row[*label as usize] += share as f32;
+        row[*partner as usize] += (1.0 - share) as f32;
+    }
+    rows
+}
+
 #[test]
 fn losses_of_every_network() {
     let expected = expected();
@@ -185,15 +205,19 @@ fn losses_of_every_network() {
         ));
     }
     assert!(networks.len() > 2);
+    let (soft, _) = floats(&file("batch.safetensors"), "soft_targets");
+    let mixed = mixed(&expected);
     for (logits, losses) in networks {
-        for (name, smoothing, soft) in [
-            ("cross_entropy", 0.0, false),
-            ("label_smoothing_0.1", 0.1, false),
+        for (name, smoothing, shares) in [
+            ("cross_entropy", 0.0, None),
+            ("label_smoothing_0.1", 0.1, None),
             // The recorded targets are smoothed already.
-            ("soft_target", 0.0, true),
+            ("soft_target", 0.0, Some(&soft)),
+            // What this host's batches have: the hook smooths them.
+            ("soft_target", 0.1, Some(&mixed)),
         ] {
             let (found, wanted) = (
-                loss(&logits, smoothing, soft),
+                loss(&logits, smoothing, shares.map(Vec::as_slice)),
                 losses[name].as_f64().unwrap(),
             );
             assert!(
