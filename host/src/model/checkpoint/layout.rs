@@ -234,12 +234,12 @@ const FAMILIES: [(&str, &[&str]); 9] = [
         &["decoder_", "mask_token"],
     ),
     (
-        "a hierarchical transformer, such as Swin",
-        &["downsample", "relative_position_bias_table", "layers."],
+        "a convolutional network",
+        &["running_mean", "bn1.", "conv1.", "conv_dw", "head.fc."],
     ),
     (
-        "a convolutional network",
-        &["running_mean", "bn1.", "conv1.", "conv_dw"],
+        "a hierarchical transformer, such as Swin",
+        &["downsample", "layers."],
     ),
     (
         "a Vision Transformer with other parts (layer scale, relative positions, register tokens, normalised queries, another pooling)",
@@ -248,6 +248,7 @@ const FAMILIES: [(&str, &[&str]); 9] = [
             ".gamma",
             "gamma_1",
             "rel_pos",
+            "relative_position",
             "reg_token",
             "q_norm",
             "norm_pre",
