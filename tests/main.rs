@@ -7,6 +7,7 @@ mod bench_plugin;
 mod builder;
 mod cache;
 mod check;
+mod checkpoints;
 mod command;
 mod contracts;
 mod data;

@@ -2,6 +2,7 @@
 //!
 //! A test that needs it fails where it is not installed, with the command that installs it.
 
+mod checkpoint;
 mod gradients;
 mod initial;
 mod job;

@@ -10,6 +10,7 @@ use crate::builder::{Language, parse_kind, parse_language};
 use crate::device::DeviceChoice;
 use crate::phase::Phase;
 use crate::plugin::Kind;
+use crate::training::ExportLayout;
 
 /// Train large neural networks by divide and conquer, with strategies as sandboxed plugins.
 #[derive(Debug, Parser)]
@@ -36,6 +37,13 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Write an experiment that is part of this program into a file, to be changed.
     Init(InitOptions),
+    /// Make a finished unit of a run out of a checkpoint: timm's, DeiT's, the reference
+    /// implementation's, or of this program; in safetensors or as `torch.save` wrote it.
+    Import(ImportOptions),
+    /// Write the weights of a finished unit as safetensors that timm loads.
+    Export(ExportOptions),
+    /// Show what a checkpoint holds, without running anything in it.
+    Inspect(InspectOptions),
     /// Share meta models and trained modules with others.
     #[command(subcommand)]
     Unit(UnitCommand),
@@ -201,6 +209,69 @@ pub(super) struct ShowOptions {
     #[arg(long, value_name = "E", default_value_t = 6)]
     pub(super) epochs: u64,
     /// Write what was drawn as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub(super) struct ImportOptions {
+    /// The checkpoint: .safetensors, .pth, or .pt.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) experiment: ExperimentOptions,
+    /// The run folder; made if it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) out: PathBuf,
+    /// What it becomes: meta, module.0, …, assemble, fine-tune, baseline.
+    #[arg(long, value_name = "UNIT")]
+    pub(super) unit: String,
+    /// Which weights of the file, such as model_ema. Default: those that were trained.
+    #[arg(long, value_name = "KEY")]
+    pub(super) weights: Option<String>,
+    /// Do not score them on the validation pictures.
+    #[arg(long)]
+    pub(super) no_eval: bool,
+    #[command(flatten)]
+    pub(super) device: DeviceOptions,
+    #[command(flatten)]
+    pub(super) sources: super::sources::SourceOptions,
+    /// Write one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(super) struct ExportOptions {
+    /// The run folder.
+    #[arg(value_name = "RUN")]
+    pub(super) run: PathBuf,
+    /// The unit: meta, module.0 (the whole hybrid), …, assemble, fine-tune, baseline.
+    #[arg(long, value_name = "UNIT", default_value = "fine-tune")]
+    pub(super) unit: String,
+    /// The file to write; it ends in .safetensors.
+    #[arg(long, value_name = "FILE", value_parser = super::export::parse_file)]
+    pub(super) out: PathBuf,
+    /// How tensors are named: timm (all blocks in one list), or stages (stages.S.blocks.N).
+    #[arg(long, value_name = "LAYOUT", default_value = "timm", value_parser = super::export::parse_layout)]
+    pub(super) layout: ExportLayout,
+    /// Write one JSON object, with the lines of Python that load the file.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectOptions {
+    /// The checkpoint: .safetensors, .pth, or .pt.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Which weights of the file, such as model_ema. Default: those that were trained.
+    #[arg(long, value_name = "KEY")]
+    pub(super) weights: Option<String>,
+    /// Write one JSON object.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -9,11 +9,12 @@ use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
+use crate::model::CheckpointError;
 use crate::output::OutputError;
 use crate::plugin::{PluginError, ReplayError};
 use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlaceError};
 use crate::run::{ParcelError, RunError};
-use crate::training::{BenchError, ExchangeError, TrainError};
+use crate::training::{BenchError, ExchangeError, ImportError, TrainError};
 
 /// Anything that is not listed here.
 const UNEXPECTED: u8 = 1;
@@ -58,7 +59,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             TrainError::NotFinite { .. } => Some(DIVERGED),
             TrainError::Precision { .. } => Some(DEVICE),
             TrainError::Data(_) => Some(DATA),
-            TrainError::Model(_) | TrainError::UnknownUnit { .. } => Some(USAGE),
+            TrainError::Model(_) | TrainError::Checkpoint(_) | TrainError::UnknownUnit { .. } => {
+                Some(USAGE)
+            }
             TrainError::Run(_)
             | TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }
@@ -72,6 +75,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             ExperimentError::Data(_) => DATA,
             _ => USAGE,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<ImportError>() {
+        return match error {
+            ImportError::Train(error) => code_of(error),
+            ImportError::Checkpoint(_)
+            | ImportError::Unseen { .. }
+            | ImportError::NoModule { .. } => Some(USAGE),
+            ImportError::Occupied { .. } | ImportError::OtherMeta { .. } => Some(RUN_FOLDER),
+        };
     }
     if let Some(error) = cause.downcast_ref::<BenchError>() {
         return match error {
@@ -141,7 +153,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => Some(DATA),
         };
     }
-    if cause.is::<NewError>() || cause.is::<OutputError>() || cause.is::<EvalError>() {
+    if cause.is::<NewError>()
+        || cause.is::<OutputError>()
+        || cause.is::<EvalError>()
+        || cause.is::<CheckpointError>()
+    {
         return Some(USAGE);
     }
     cause.is::<DeviceError>().then_some(DEVICE)

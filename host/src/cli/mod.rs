@@ -11,6 +11,8 @@ mod devices;
 mod doctor;
 mod eval;
 mod exit;
+mod export;
+mod import;
 mod init;
 mod list;
 mod new;
@@ -71,6 +73,9 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Plan(options) => plan::plan(&options),
         Command::Eval(options) => eval::eval(&options),
         Command::Init(options) => init::init(&options),
+        Command::Import(options) => import::import(&options),
+        Command::Export(options) => export::export(&options),
+        Command::Inspect(options) => import::inspect(&options),
         Command::Unit(command) => unit::unit(&command),
         Command::Data(command) => data::data(&command),
         Command::Plugin(command) => plugin::plugin(&command),

@@ -51,9 +51,20 @@ pub(super) fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
 }
 
-/// A share as a percentage: `97.5 %`.
+/// A share as a percentage: `97.5 %`; a dash for what was not measured.
 pub(super) fn percent(share: f64) -> String {
+    if share.is_nan() {
+        return "-".to_owned();
+    }
     format!("{:.1} %", share * 100.0)
+}
+
+/// A loss with four decimals; a dash for what was not measured.
+pub(super) fn loss(loss: f64) -> String {
+    if loss.is_nan() {
+        return "-".to_owned();
+    }
+    format!("{loss:.4}")
 }
 
 /// A share that may be too small to be shown: `0.3 %`, `<0.1 %`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::arguments::RunOptions;
-use super::number::{percent, seconds, short, thousands};
+use super::number::{loss, percent, seconds, short, thousands};
 use super::progress::Progress;
 use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
@@ -29,13 +29,7 @@ impl Observer for Lines {
 
 /// Trains the units that were asked for and prints the table.
 pub(super) fn run(options: &RunOptions) -> Result<()> {
-    let recorded = options
-        .out
-        .as_ref()
-        .map(|out| out.join("experiment.toml"))
-        .filter(|file| file.is_file())
-        .map(|file| file.display().to_string());
-    let reference = options.experiment.experiment.clone().or(recorded);
+    let reference = sources::experiment_of(&options.experiment, options.out.as_deref());
     let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
     let out = options
         .out
@@ -91,7 +85,7 @@ fn show(report: &Report, out: &Path) -> Result<()> {
             ];
             cells.extend(top5.then(|| row.top5.map_or_else(String::new, percent)));
             cells.extend([
-                format!("{:.4}", row.loss),
+                loss(row.loss),
                 thousands(row.parameters),
                 thousands(row.trained_parameters),
                 row.epochs.to_string(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
+use super::arguments::ExperimentOptions;
 use super::sandbox::{cache_folder, plugin_host};
 use crate::experiment::Experiment;
 use crate::lock::{LOCK, Pin, Project, Usage};
@@ -99,6 +100,15 @@ pub(super) fn supply(
         }
     }
     Ok(())
+}
+
+/// The experiment that is meant: the one that is named, or else the one that the run folder records.
+pub(super) fn experiment_of(options: &ExperimentOptions, out: Option<&Path>) -> Option<String> {
+    let recorded = || {
+        let file = out?.join("experiment.toml");
+        file.is_file().then(|| file.display().to_string())
+    };
+    options.experiment.clone().or_else(recorded)
 }
 
 /// Makes the sandbox know the plugins of a run by the digests in its record.

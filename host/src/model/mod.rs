@@ -4,6 +4,7 @@
 //! networks it is stays behind them.
 
 pub mod architecture;
+pub mod checkpoint;
 pub mod cost;
 mod drop_path;
 mod dropout;
@@ -18,6 +19,7 @@ pub mod vit;
 pub mod weights;
 
 pub use architecture::{Architecture, ModelError};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cost::{Cost, Costs, Trained, TrainingMacs};
 pub use network::{Activation, Forward, Network, Stage};
 pub use noise::{Noise, NoiseRates};
@@ -25,7 +27,7 @@ pub use numerics::{Numerics, Precision};
 pub use trained::trained_weights;
 pub use vit::{VitConfig, VitStage};
 pub use weights::{
-    WeightsError, load_network, load_stage, metadata_of, network_to_safetensors,
+    WeightsError, load_network, load_stage, metadata_of, network_to_safetensors, network_to_timm,
     stage_to_safetensors,
 };
 

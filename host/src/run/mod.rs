@@ -14,6 +14,7 @@
 
 mod calls;
 mod error;
+mod export;
 mod folder;
 mod parcel;
 mod record;
@@ -21,7 +22,8 @@ mod unit;
 
 pub use calls::CallWriter;
 pub use error::RunError;
+pub use export::write_export;
 pub use folder::{EventWriter, RunFolder};
 pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};
-pub use record::{FORMAT, PluginRecord, RunRecord, UnitResult};
+pub use record::{FORMAT, Imported, PluginRecord, RunRecord, UnitResult};
 pub use unit::Unit;

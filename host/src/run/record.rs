@@ -56,9 +56,12 @@ pub struct UnitResult {
     pub unit: String,
     /// The device that trained it.
     pub device: String,
-    /// Cross-entropy over the validation pictures.
+    /// Cross-entropy over the validation pictures; not a number (`null` in the file) when weights
+    /// were imported without being evaluated.
+    #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
-    /// The share of them classified rightly.
+    /// The share of them classified rightly; not a number likewise.
+    #[serde(deserialize_with = "number_or_null")]
     pub accuracy: f64,
     /// The share of them whose class is among the five that the network finds likeliest; runs of
     /// version 0.1 do not have it.
@@ -89,4 +92,23 @@ pub struct UnitResult {
     /// The plugins that failed and were replaced, in order.
     #[serde(default)]
     pub fallbacks: Vec<Replacement>,
+    /// Where the weights come from, when the unit was not trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+}
+
+/// A checkpoint that a unit was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The file.
+    pub file: String,
+    /// The digest of its bytes.
+    pub sha256: String,
+    /// The key of the weights in it; empty when the file is the weights.
+    pub key: String,
+}
+
+/// JSON has no word for what is not a number.
+fn number_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }

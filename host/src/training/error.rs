@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::data::DataError;
-use crate::model::{ModelError, Precision, WeightsError};
+use crate::model::{CheckpointError, ModelError, Precision, WeightsError};
 use crate::optimizer::OptimizerError;
 use crate::plugin::{Kind, PluginError};
 use crate::run::RunError;
@@ -163,6 +163,9 @@ pub enum TrainError {
         /// The reason.
         source: WeightsError,
     },
+    /// A checkpoint from elsewhere cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The run folder cannot be used.
     #[error(transparent)]
     Run(#[from] RunError),

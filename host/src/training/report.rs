@@ -89,6 +89,10 @@ impl Report {
         let spent = |units: &[Unit]| -> Option<Spent> {
             units.iter().try_fold(Spent::default(), |sum, unit| {
                 let (_, result) = results.iter().find(|(found, _)| found == unit)?;
+                // What an imported unit cost elsewhere is not known here.
+                if result.imported.is_some() {
+                    return None;
+                }
                 Some(Spent {
                     macs: sum.macs + result.forward_macs + result.backward_macs,
                     seconds: sum.seconds + result.seconds,
@@ -171,6 +175,10 @@ fn row(unit: Unit, result: &UnitResult, division: &[ModuleDepth]) -> Row {
         Unit::Train(Phase::FineTune) => "fine-tuned".to_owned(),
         Unit::Train(Phase::Baseline) => "end-to-end".to_owned(),
     };
+    let title = match &result.imported {
+        Some(_) => format!("{title} (imported)"),
+        None => title,
+    };
     Row {
         unit: unit.to_string(),
         title,
@@ -209,6 +217,7 @@ mod tests {
             weights_sha256: String::new(),
             built_from: BTreeMap::new(),
             fallbacks: Vec::new(),
+            imported: None,
         };
         (unit, result)
     }

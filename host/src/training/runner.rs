@@ -1,5 +1,7 @@
 //! Running units on a run folder, in their order, each only once.
 
+mod import;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -23,6 +25,8 @@ use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
 use crate::run::{FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
+
+pub use import::{ImportError, ImportOutcome};
 
 /// Updates between two reads of losses, on a device where a read makes training wait.
 const READ_EVERY_ON_GPU: usize = 20;
@@ -458,6 +462,7 @@ impl Runner {
             weights_sha256: String::new(),
             built_from,
             fallbacks: Vec::new(),
+            imported: None,
         }
     }
 
@@ -493,6 +498,9 @@ impl Runner {
         if !self.prepared.experiment().reference.is_empty() {
             let reference = json(&self.prepared.experiment().reference);
             metadata.insert("incubate.reference".to_owned(), reference);
+        }
+        if let Some(imported) = &result.imported {
+            metadata.insert("incubate.imported".to_owned(), json(imported));
         }
         for (role, plugin) in self.prepared.records() {
             metadata.insert(
