@@ -43,6 +43,17 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             ),
         );
     }
+    let kept = &experiment.assembly.meta;
+    if let Some(module) = kept.iter().find(|module| **module >= modules) {
+        return range(
+            "assembly.meta".into(),
+            format!("{kept:?}"),
+            &format!(
+                "but there is no module {module} (the modules are 0 to {})",
+                modules - 1
+            ),
+        );
+    }
     for (name, phase) in [
         ("meta", &experiment.meta),
         ("module", &experiment.module),
@@ -60,6 +71,13 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                     "which this phase cannot begin with (give {})",
                     known.join(" or ")
                 ),
+            );
+        }
+        if phase.image_size.is_some() && matches!(name, "meta" | "module") {
+            return range(
+                key("image_size"),
+                phase.image_size.unwrap_or_default().to_string(),
+                "but meta model and modules share `model.image_size` (only `fine-tune` and `baseline` can have their own)",
             );
         }
         if phase.epochs == Epochs::EqualCompute && name != "baseline" {

@@ -13,5 +13,7 @@ pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
-pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};
+pub use schema::{
+    AssemblyConfig, DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig,
+};
 pub use start::Start;

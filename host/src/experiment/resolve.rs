@@ -269,9 +269,17 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
     merge(&mut model, &written);
     table.insert("model".into(), Value::Table(model));
 
-    let mut known: Vec<String> = ["name", "seed", "data", "model", "partition", "training"]
-        .map(ToOwned::to_owned)
-        .to_vec();
+    let mut known: Vec<String> = [
+        "name",
+        "seed",
+        "data",
+        "model",
+        "partition",
+        "assembly",
+        "training",
+    ]
+    .map(ToOwned::to_owned)
+    .to_vec();
     known.extend(PHASES.into_iter().chain(SHARED).map(ToOwned::to_owned));
     if let Some(key) = table.keys().find(|key| !known.contains(key)) {
         return Err(unknown(key, "", &known, &layers));
@@ -285,23 +293,21 @@ fn resolve(mut layers: Layers) -> Result<Resolved, ExperimentError> {
         data,
         model: architecture,
         partition: section(&table, "partition", &layers)?,
+        assembly: section(&table, "assembly", &layers)?,
         meta: phase(&table, "meta", &layers)?,
         module: phase(&table, "module", &layers)?,
         fine_tune: phase(&table, "fine-tune", &layers)?,
         baseline: phase(&table, "baseline", &layers)?,
     };
     check(&experiment, &dataset)?;
-    // The loader refuses pictures of a size that the model does not take.
-    let size = experiment.model.input()[1];
-    Loader::new(
-        &dataset,
-        Part::Validation,
-        size,
-        1,
-        None,
-        Seed(0),
-        Phase::Meta,
-    )?;
+    for phase in [Phase::Meta, Phase::FineTune, Phase::Baseline] {
+        let architecture = experiment.architecture(phase);
+        architecture.validate()?;
+        // The loader refuses pictures of a size that the model does not take.
+        let size = architecture.input()[1];
+        let part = Part::Validation;
+        Loader::new(&dataset, part, size, 1, None, Seed(0), phase)?;
+    }
     Ok(Resolved {
         experiment,
         dataset,

@@ -9,6 +9,7 @@ use crate::data::{Augmentation, DataConfig};
 use crate::model::Architecture;
 use crate::phase::Phase;
 use crate::plugin::{Grants, LimitsConfig, SettingValue};
+use crate::run::Unit;
 
 /// A whole experiment; every value is in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub struct Experiment {
     pub model: Architecture,
     /// How the target is cut into modules.
     pub partition: PartitionConfig,
+    /// How the modules are put together.
+    #[serde(default)]
+    pub assembly: AssemblyConfig,
     /// Training of the meta model.
     pub meta: PhaseConfig,
     /// Training of every target module.
@@ -45,6 +49,31 @@ impl Experiment {
             Phase::Baseline => &self.baseline,
         }
     }
+
+    /// The target network for the pictures of one phase.
+    pub fn architecture(&self, phase: Phase) -> Architecture {
+        match self.phase(phase).image_size {
+            Some(size) => self.model.for_pictures(size),
+            None => self.model.clone(),
+        }
+    }
+
+    /// The target network for the pictures of the network that a unit writes.
+    pub fn written_by(&self, unit: Unit) -> Architecture {
+        match unit {
+            Unit::Train(phase) => self.architecture(phase),
+            Unit::Assemble => self.model.clone(),
+        }
+    }
+}
+
+/// How the modules are put together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssemblyConfig {
+    /// Modules, from 0, that stay as they are in the meta model: they are not incubated, and the
+    /// assembled and the fine-tuned network have the meta depth there.
+    pub meta: Vec<usize>,
 }
 
 /// The partition scheme and what it is given.
@@ -114,6 +143,10 @@ pub struct PluginConfig {
 pub struct PhaseConfig {
     /// What the network begins with.
     pub start: Start,
+    /// Height and width of the pictures, where they are not those of the model: only the phases that
+    /// train the whole target network can have others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
     /// Passes over the training pictures.
     pub epochs: Epochs,
     /// Pictures per update.

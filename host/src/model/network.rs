@@ -145,6 +145,21 @@ impl Network {
         self
     }
 
+    /// The same network for square pictures of `size` pixels, which is a multiple of the patch
+    /// size: a learned position embedding is interpolated, everything else stays. All of a new
+    /// embedding is trained.
+    #[must_use]
+    pub fn for_pictures(self, size: usize) -> Self {
+        let stages = self
+            .stages
+            .into_iter()
+            .map(|stage| match stage {
+                Stage::Vit(stage) => Stage::Vit(stage.for_pictures(size)),
+            })
+            .collect();
+        Self { stages }
+    }
+
     /// Blocks of every stage.
     pub fn depths(&self) -> Vec<usize> {
         self.stages.iter().map(Stage::depth).collect()

@@ -2,9 +2,10 @@
 //! of equal compute lasts.
 
 use crate::experiment::{Epochs, Experiment};
-use crate::model::{Architecture, Trained, TrainingMacs};
+use crate::model::{Trained, TrainingMacs};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
+use crate::run::Unit;
 
 /// What training one picture in a phase costs, and how many pictures there are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +38,11 @@ impl PhaseCost {
 }
 
 /// The depths of the network that a phase trains.
-pub(super) fn depths(phase: Phase, division: &[ModuleDepth]) -> Vec<usize> {
+pub(super) fn depths(
+    phase: Phase,
+    division: &[ModuleDepth],
+    experiment: &Experiment,
+) -> Vec<usize> {
     division
         .iter()
         .enumerate()
@@ -45,7 +50,8 @@ pub(super) fn depths(phase: Phase, division: &[ModuleDepth]) -> Vec<usize> {
             let deep = match phase {
                 Phase::Meta => false,
                 Phase::Module(trained) => trained == index,
-                Phase::FineTune | Phase::Baseline => true,
+                Phase::FineTune => !experiment.assembly.meta.contains(&index),
+                Phase::Baseline => true,
             };
             (if deep { depth.target } else { depth.meta }) as usize
         })
@@ -60,8 +66,6 @@ pub(super) fn trained(phase: Phase) -> Trained {
 /// How long the baseline lasts when it may cost what the method costs.
 #[derive(Clone, Copy, Debug)]
 pub struct EqualCompute<'a> {
-    /// The target network.
-    pub architecture: &'a Architecture,
     /// The experiment.
     pub experiment: &'a Experiment,
     /// The division into modules.
@@ -80,13 +84,15 @@ impl EqualCompute<'_> {
         self.with_epochs(phase, epochs)
     }
 
-    /// The cost of the whole method: meta, every module, and fine-tuning.
+    /// The cost of all phases that the fine-tuned network comes from: of the whole method meta, every
+    /// module, and fine-tuning.
     pub fn incubation(&self) -> u64 {
-        let modules = (0..self.division.len()).map(Phase::Module);
-        [Phase::Meta, Phase::FineTune]
+        Unit::of_run(self.division.len(), self.experiment)
             .into_iter()
-            .chain(modules)
-            .map(|phase| self.phase(phase).total())
+            .filter_map(|unit| match unit {
+                Unit::Train(Phase::Baseline) | Unit::Assemble => None,
+                Unit::Train(phase) => Some(self.phase(phase).total()),
+            })
             .sum()
     }
 
@@ -101,9 +107,10 @@ impl EqualCompute<'_> {
     fn with_epochs(&self, phase: Phase, epochs: u32) -> PhaseCost {
         let batch = self.experiment.phase(phase).batch;
         PhaseCost {
-            macs: self
-                .architecture
-                .training_macs(&depths(phase, self.division), trained(phase)),
+            macs: self.experiment.architecture(phase).training_macs(
+                &depths(phase, self.division, self.experiment),
+                trained(phase),
+            ),
             updates_per_epoch: (self.pictures / batch) as u64,
             batch: batch as u64,
             epochs,

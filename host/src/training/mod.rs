@@ -3,6 +3,7 @@
 mod assembly;
 mod bench;
 mod cost;
+mod difference;
 mod division;
 mod error;
 mod evaluation;

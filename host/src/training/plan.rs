@@ -66,12 +66,11 @@ impl Plan {
         } = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
         let compute = EqualCompute {
-            architecture: &experiment.model,
             experiment,
             division: &division,
             pictures: prepared.resolved.dataset.train.len(),
         };
-        let units = Unit::all(division.len())
+        let units = Unit::of_run(division.len(), experiment)
             .into_iter()
             .filter_map(|unit| match unit {
                 Unit::Train(phase) => Some(phase),
@@ -80,11 +79,13 @@ impl Plan {
             .map(|phase| {
                 let cost = compute.phase(phase);
                 let config = experiment.phase(phase);
-                let costs = experiment.model.costs(config.batch / config.accumulation);
-                let size = Size::new(phase, &division, &costs);
+                let batch = config.batch / config.accumulation;
+                let costs = experiment.architecture(phase).costs(batch);
+                let stages = depths(phase, &division, experiment);
+                let size = Size::new(phase, &stages, &division, &costs);
                 PlannedUnit {
                     unit: phase.to_string(),
-                    depths: depths(phase, &division),
+                    depths: stages,
                     parameters: size.parameters,
                     trained_parameters: size.trained,
                     forward_macs: cost.macs.forward,
@@ -129,7 +130,7 @@ struct Size {
 impl Size {
     /// Adds up the blocks of every stage. The frozen stages before the trained one keep no
     /// activations.
-    fn new(phase: Phase, division: &[ModuleDepth], costs: &Costs) -> Self {
+    fn new(phase: Phase, stages: &[usize], division: &[ModuleDepth], costs: &Costs) -> Self {
         let mut size = Self {
             parameters: 0,
             trained: 0,
@@ -140,7 +141,6 @@ impl Size {
             Trained::Module(index) => index == stage,
         };
         let first_kept = phase.module().unwrap_or(0);
-        let stages = depths(phase, division);
         let last = stages.len() - 1;
         let mut block = 0;
         for (stage, depth) in stages.iter().enumerate() {

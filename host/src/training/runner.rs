@@ -1,14 +1,15 @@
 //! Running units on a run folder, in their order, each only once.
 
-use std::collections::BTreeMap;
+mod provenance;
+
 use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
-use toml::Table;
 
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
+use super::difference::differences;
 use super::division::{Division, divide};
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
@@ -130,9 +131,9 @@ impl Runner {
         })
     }
 
-    /// Every unit of the run, in order.
+    /// The units of the run that nobody asked for by name, in order.
     pub fn units(&self) -> Vec<Unit> {
-        Unit::all(self.division.len())
+        Unit::of_run(self.division.len(), self.prepared.experiment())
     }
 
     /// The units that are finished, in order.
@@ -141,7 +142,7 @@ impl Runner {
     /// When a result cannot be read.
     pub fn finished(&self) -> Result<Vec<Unit>, TrainError> {
         let mut finished = Vec::new();
-        for unit in self.units() {
+        for unit in Unit::all(self.division.len()) {
             if self.folder.result(unit)?.is_some() {
                 finished.push(unit);
             }
@@ -156,8 +157,7 @@ impl Runner {
     pub fn unit(&self, name: &str) -> Result<Unit, TrainError> {
         Unit::parse(name, self.division.len()).ok_or_else(|| TrainError::UnknownUnit {
             name: name.to_owned(),
-            known: self
-                .units()
+            known: Unit::all(self.division.len())
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -209,7 +209,8 @@ impl Runner {
     /// # Errors
     /// When a result cannot be read.
     pub fn report(&self) -> Result<Report, TrainError> {
-        Report::new(&self.folder, &self.division, &self.fallbacks)
+        let kept = &self.prepared.experiment().assembly.meta;
+        Report::new(&self.folder, &self.division, kept, &self.fallbacks)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
@@ -222,12 +223,12 @@ impl Runner {
             Unit::Train(phase) => self.prepared.experiment().phase(phase).batch,
             Unit::Assemble => self.prepared.experiment().fine_tune.batch,
         };
-        self.score(&network, batch)
+        self.score(unit, &network, batch)
     }
 
     /// Does one unit.
     fn finish(&self, unit: Unit, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        for needed in unit.dependencies(self.division.len()) {
+        for needed in unit.dependencies(self.division.len(), self.prepared.experiment()) {
             if self.folder.result(needed)?.is_none() {
                 return Err(RunError::NotReady {
                     unit: unit.to_string(),
@@ -296,6 +297,12 @@ impl Runner {
             batch: experiment.phase(phase).batch,
             trained_parameters: built.network.trained_parameter_count(),
         })?;
+        for note in built.notes {
+            observer.observe(&Event::UnitNote {
+                unit: phase.to_string(),
+                note,
+            })?;
+        }
         let meta_macs = meta.as_ref().map_or(0, |meta| self.forward_macs(meta));
         let training = PhaseTraining {
             phase,
@@ -303,7 +310,7 @@ impl Runner {
             cost,
             plugins,
             dataset: &self.prepared.resolved.dataset,
-            picture_size: self.picture_size(),
+            picture_size: self.picture_size(Unit::Train(phase)),
             seed: experiment.seed,
             device: &self.device.device,
             meta,
@@ -330,7 +337,7 @@ impl Runner {
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
-        let metadata = self.metadata(&result);
+        let metadata = self.metadata(Unit::Train(phase), &network, &result);
         let weights = match trained(phase) {
             Trained::All => network_to_safetensors(&network, &metadata),
             Trained::Module(index) => stage_to_safetensors(&network.stages()[index], &metadata),
@@ -347,22 +354,20 @@ impl Runner {
             batch: 0,
             trained_parameters: 0,
         })?;
-        let Built { network, from } = self.assembly().assemble()?;
-        let score = self.score(&network, self.prepared.experiment().fine_tune.batch)?;
+        let Built { network, from, .. } = self.assembly().assemble()?;
+        let batch = self.prepared.experiment().fine_tune.batch;
+        let score = self.score(Unit::Assemble, &network, batch)?;
         let result = UnitResult {
             trained_parameters: 0,
             ..self.result(Unit::Assemble, &network, score, from)
         };
-        Ok((
-            network_to_safetensors(&network, &self.metadata(&result)),
-            result,
-        ))
+        let metadata = self.metadata(Unit::Assemble, &network, &result);
+        Ok((network_to_safetensors(&network, &metadata), result))
     }
 
     /// The length and cost of a phase.
     fn cost(&self, phase: Phase) -> PhaseCost {
         EqualCompute {
-            architecture: &self.prepared.experiment().model,
             experiment: self.prepared.experiment(),
             division: &self.division,
             pictures: self.prepared.resolved.dataset.train.len(),
@@ -401,18 +406,18 @@ impl Runner {
             .forward
     }
 
-    /// Height and width of a picture.
-    fn picture_size(&self) -> usize {
-        self.prepared.experiment().model.input()[1]
+    /// Height and width of the pictures of a unit's network.
+    fn picture_size(&self, unit: Unit) -> usize {
+        self.prepared.experiment().written_by(unit).input()[1]
     }
 
-    /// Scores a network.
-    fn score(&self, network: &Network, batch: usize) -> Result<Score, TrainError> {
+    /// Scores the network of a unit.
+    fn score(&self, unit: Unit, network: &Network, batch: usize) -> Result<Score, TrainError> {
         let dataset = &self.prepared.resolved.dataset;
         evaluate(
             network,
             dataset,
-            self.picture_size(),
+            self.picture_size(unit),
             batch,
             &self.device.device,
         )
@@ -425,118 +430,6 @@ impl Runner {
             division: &self.division,
             folder: &self.folder,
             device: &self.device.device,
-        }
-    }
-
-    /// A result without the length, the compute, and the digest.
-    fn result(
-        &self,
-        unit: Unit,
-        network: &Network,
-        score: Score,
-        built_from: BTreeMap<String, String>,
-    ) -> UnitResult {
-        UnitResult {
-            unit: unit.to_string(),
-            device: self.device.name.clone(),
-            loss: score.loss,
-            accuracy: score.accuracy,
-            parameters: network.parameter_count(),
-            trained_parameters: network.trained_parameter_count(),
-            epochs: 0,
-            updates: 0,
-            pictures: 0,
-            forward_macs: 0,
-            backward_macs: 0,
-            seconds: 0.0,
-            weights_sha256: String::new(),
-            built_from,
-            fallbacks: Vec::new(),
-        }
-    }
-
-    /// What a file of weights says about what made it.
-    fn metadata(&self, result: &UnitResult) -> BTreeMap<String, String> {
-        let mut metadata = BTreeMap::from([
-            (
-                "incubate.version".to_owned(),
-                env!("CARGO_PKG_VERSION").to_owned(),
-            ),
-            (
-                "incubate.experiment".to_owned(),
-                self.prepared.experiment().name.clone(),
-            ),
-            ("incubate.unit".to_owned(), result.unit.clone()),
-            (
-                "incubate.seed".to_owned(),
-                self.prepared.experiment().seed.to_string(),
-            ),
-            ("incubate.accuracy".to_owned(), result.accuracy.to_string()),
-            ("incubate.loss".to_owned(), result.loss.to_string()),
-            (
-                "incubate.data_sha256".to_owned(),
-                self.prepared.resolved.dataset.digest.clone(),
-            ),
-            ("incubate.division".to_owned(), json(&self.division)),
-            (
-                "incubate.model".to_owned(),
-                json(&self.prepared.experiment().model),
-            ),
-            ("incubate.built_from".to_owned(), json(&result.built_from)),
-        ]);
-        for (role, plugin) in self.prepared.records() {
-            metadata.insert(
-                format!("incubate.plugin.{role}"),
-                format!(
-                    "{}@{} sha256:{}",
-                    plugin.name, plugin.version, plugin.sha256
-                ),
-            );
-        }
-        metadata
-    }
-}
-
-/// A value as JSON; plain data always has one.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// The settings in which two experiments differ, one a line.
-pub(super) fn differences(recorded: &Table, given: &Table) -> String {
-    let flat = |experiment: &Table| {
-        let mut flat = BTreeMap::new();
-        flatten(&mut flat, "", experiment);
-        flat
-    };
-    let recorded = flat(recorded);
-    let given = flat(given);
-    let absent = || "absent".to_owned();
-    let mut keys: Vec<&String> = recorded.keys().chain(given.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    keys.into_iter()
-        .filter(|key| recorded.get(*key) != given.get(*key))
-        .map(|key| {
-            format!(
-                "  {key}: {} in the folder, {} asked for",
-                recorded.get(key).cloned().unwrap_or_else(absent),
-                given.get(key).cloned().unwrap_or_else(absent)
-            )
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// Every leaf of a table by its dotted key.
-fn flatten(flat: &mut BTreeMap<String, String>, prefix: &str, table: &Table) {
-    for (key, value) in table {
-        let key = format!("{prefix}{key}");
-        match value {
-            toml::Value::Table(inner) => flatten(flat, &format!("{key}."), inner),
-            _ => {
-                flat.insert(key, value.to_string());
-            }
         }
     }
 }
