@@ -4,6 +4,7 @@
 //! networks it is stays behind them.
 
 pub mod architecture;
+pub mod checkpoint;
 pub mod cost;
 pub mod drop_path;
 pub mod growth;
@@ -16,6 +17,7 @@ pub mod vit;
 pub mod weights;
 
 pub use architecture::{Architecture, ModelError};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cost::{Cost, Costs, Trained, TrainingMacs};
 pub use drop_path::DropPath;
 pub use growth::Growth;
