@@ -54,7 +54,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
             TrainError::NotFinite { .. } => Some(DIVERGED),
             TrainError::Data(_) => Some(DATA),
-            TrainError::Model(_) | TrainError::UnknownUnit { .. } => Some(USAGE),
+            TrainError::Model(_)
+            | TrainError::UnknownUnit { .. }
+            | TrainError::Start { .. }
+            | TrainError::OtherNetwork { .. } => Some(USAGE),
             TrainError::Run(_)
             | TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }

@@ -61,9 +61,11 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
         ("baseline", &experiment.baseline),
     ] {
         let key = |key: &str| format!("{name}.{key}");
-        let possible = starts(name);
-        if !possible.contains(&phase.start) {
-            let known: Vec<String> = possible.iter().map(|start| format!("`{start}`")).collect();
+        let (words, file) = starts(name);
+        if !words.contains(&phase.start) && !(file && phase.start.file().is_some()) {
+            let words = words.iter().map(|start| format!("`{start}`"));
+            let file = file.then(|| "the path of a file of weights".to_owned());
+            let known: Vec<String> = words.chain(file).collect();
             return range(
                 key("start"),
                 format!("`{}`", phase.start),
@@ -87,11 +89,11 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                 "which only the baseline can be (give a number)",
             );
         }
-        if phase.epochs == Epochs::Count(0) {
+        if phase.epochs == Epochs::Count(0) && phase.start.file().is_none() {
             return range(
                 key("epochs"),
                 "0".into(),
-                "but a phase needs at least one epoch",
+                "but a phase needs at least one epoch, unless it starts from a file",
             );
         }
         if phase.batch == 0 {
@@ -150,11 +152,11 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
     Ok(())
 }
 
-/// What a phase can begin with.
-fn starts(phase: &str) -> &'static [Start] {
+/// What a phase can begin with, and whether that can be a file.
+fn starts(phase: &str) -> (&'static [Start], bool) {
     match phase {
-        "module" => &[Start::Random, Start::Copies, Start::Grown],
-        "fine-tune" => &[Start::Assembled],
-        _ => &[Start::Random],
+        "module" => (&[Start::Random, Start::Copies, Start::Grown], false),
+        "fine-tune" => (&[Start::Assembled], true),
+        _ => (&[Start::Random], true),
     }
 }

@@ -6,8 +6,9 @@ use burn::tensor::Device;
 
 use super::TrainError;
 use super::cost::depths;
+use super::start::{StartFile, resized};
 use crate::experiment::{Experiment, Start};
-use crate::model::{Growth, Network, Stage, load_network, load_stage};
+use crate::model::{Architecture, Growth, Network, Stage, load_network, load_stage};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::random::Seed;
@@ -40,9 +41,17 @@ pub(super) struct Assembly<'a> {
 impl Assembly<'_> {
     /// The network that `phase` begins with (method, section "pseudo-code"): random weights, but
     /// for a hybrid the meta model around a target module that is random unless the experiment
-    /// wants copies of meta blocks, and for fine-tuning the assembled modules.
+    /// wants copies of meta blocks, and for fine-tuning the assembled modules. The weights of a file
+    /// come before all of that.
     pub(super) fn initial(&self, phase: Phase) -> Result<Built, TrainError> {
         let unit = Unit::Train(phase);
+        if let Some(file) = StartFile::of(self.experiment, self.division, phase)? {
+            return Ok(Built {
+                network: file.fill(self.drawn(phase, &file.architecture())?)?,
+                from: BTreeMap::from([("start".to_owned(), file.sha256()?)]),
+                notes: file.notes(),
+            });
+        }
         match phase {
             Phase::Meta | Phase::Baseline => Ok(Built {
                 network: self.random(unit)?,
@@ -174,16 +183,13 @@ impl Assembly<'_> {
             Unit::Train(phase) => phase,
             Unit::Assemble => Phase::FineTune,
         };
+        self.drawn(phase, &self.experiment.written_by(unit))
+    }
+
+    /// A network with the depths and the random weights of a phase.
+    fn drawn(&self, phase: Phase, architecture: &Architecture) -> Result<Network, TrainError> {
         let depths = depths(phase, self.division, self.experiment);
         let seed = Seed(self.experiment.seed);
-        let architecture = self.experiment.written_by(unit);
         Ok(architecture.network(&depths, seed, phase, self.device)?)
     }
-}
-
-/// What a person should know about pictures of another size.
-fn resized(before: usize, size: usize) -> String {
-    format!(
-        "the position embedding for pictures of {before} pixels is interpolated for {size} pixels"
-    )
 }

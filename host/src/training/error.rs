@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::data::DataError;
-use crate::model::{ModelError, WeightsError};
+use crate::model::{CheckpointError, ModelError, WeightsError};
 use crate::optimizer::OptimizerError;
 use crate::plugin::{Kind, PluginError};
 use crate::run::RunError;
@@ -130,6 +130,24 @@ pub enum TrainError {
         file: String,
         /// The reason.
         source: WeightsError,
+    },
+    /// A file of weights that a phase begins with cannot be used.
+    #[error("`{role}` names a file that cannot be used: {source}")]
+    Start {
+        /// The key of the experiment.
+        role: String,
+        /// The reason.
+        source: CheckpointError,
+    },
+    /// A file of weights that a phase begins with holds another network.
+    #[error("`{role}` names `{}`, which holds another network: {} (change the table `model`, or take another file; only classes and the size of the pictures may differ)", path.display(), differences.join(", "))]
+    OtherNetwork {
+        /// The key of the experiment.
+        role: String,
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        differences: Vec<String>,
     },
     /// The run folder cannot be used.
     #[error(transparent)]

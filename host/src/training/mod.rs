@@ -16,6 +16,7 @@ mod plan;
 mod prepare;
 mod report;
 mod runner;
+mod start;
 mod weights;
 
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::cost::{EqualCompute, depths, trained};
 use super::division::{Division, divide};
+use super::start::StartFile;
 use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::event::Replacement;
@@ -65,6 +66,9 @@ impl Plan {
             ..
         } = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
+        for phase in [Phase::Meta, Phase::FineTune, Phase::Baseline] {
+            StartFile::of(experiment, &division, phase)?;
+        }
         let compute = EqualCompute {
             experiment,
             division: &division,

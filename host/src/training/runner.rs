@@ -13,8 +13,9 @@ use super::difference::differences;
 use super::division::{Division, divide};
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
-use super::phase::PhaseTraining;
+use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
+use super::start::StartFile;
 use super::{PhaseCost, Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
@@ -179,6 +180,12 @@ impl Runner {
             };
             list.push(*unit);
         }
+        // A file that cannot be used is found out before anything is trained.
+        for unit in &open {
+            if let Unit::Train(phase) = unit {
+                StartFile::of(self.prepared.experiment(), &self.division, *phase)?;
+            }
+        }
         observer.observe(&Event::RunStarted {
             experiment: self.prepared.experiment().name.clone(),
             folder: self.folder.path().display().to_string(),
@@ -326,7 +333,16 @@ impl Runner {
             .record_calls
             .map(|bytes| self.folder.call_writer(Some(Unit::Train(phase)), bytes))
             .transpose()?;
-        let outcome = training.train(built.network, calls, observer)?;
+        let outcome = if cost.epochs == 0 {
+            let batch = experiment.phase(phase).batch;
+            Outcome {
+                score: self.score(Unit::Train(phase), &built.network, batch)?,
+                network: built.network,
+                fallbacks: Vec::new(),
+            }
+        } else {
+            training.train(built.network, calls, observer)?
+        };
         let network = outcome.network;
         let result = UnitResult {
             epochs: cost.epochs,
