@@ -1,15 +1,16 @@
 //! What makes two experiments the same: every setting but where things lie on one machine.
 //!
-//! The pictures, the plugins, and the weights that a run began with are recorded by their digests, so the folders that they
-//! are read from may differ between the machines of a team.
+//! The pictures and the plugins of a run are held fast by their digests, and the weights that it
+//! begins with are recorded by theirs, so the folders that they are read from may differ between the
+//! machines of a team.
 
 use toml::{Table, Value};
 
 use super::Experiment;
 
 impl Experiment {
-    /// Every setting in force, without the paths of pictures, plugins and weights and without the number of
-    /// threads.
+    /// Every setting in force, without the paths of pictures, plugins, and weights and without the
+    /// number of threads.
     pub fn identity(&self) -> Table {
         let mut table = Table::try_from(self).unwrap_or_default();
         if let Some(Value::Table(data)) = table.get_mut("data") {
