@@ -66,9 +66,7 @@ impl Plan {
             ..
         } = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
-        for phase in [Phase::Meta, Phase::FineTune, Phase::Baseline] {
-            StartFile::of(experiment, &division, phase)?;
-        }
+        StartFile::check_all(experiment, &division)?;
         let compute = EqualCompute {
             experiment,
             division: &division,

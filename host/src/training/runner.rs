@@ -105,6 +105,7 @@ impl Runner {
                     calls,
                 } = divide(&prepared, &device.device)?;
                 weights::check_grants(&prepared, &division)?;
+                StartFile::check_all(prepared.experiment(), &division)?;
                 let record = RunRecord {
                     format: FORMAT,
                     host_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -78,6 +78,20 @@ impl StartFile {
         }))
     }
 
+    /// Refuses a file that a phase begins with and cannot.
+    ///
+    /// # Errors
+    /// As [`StartFile::of`].
+    pub(super) fn check_all(
+        experiment: &Experiment,
+        division: &[ModuleDepth],
+    ) -> Result<(), TrainError> {
+        for phase in [Phase::Meta, Phase::FineTune, Phase::Baseline] {
+            Self::of(experiment, division, phase)?;
+        }
+        Ok(())
+    }
+
     /// The architecture of the network that [`StartFile::fill`] takes.
     pub(super) fn architecture(&self) -> Architecture {
         match self.other_size {
