@@ -24,6 +24,7 @@ mod new_plugin;
 mod operations;
 mod parity;
 mod parity_plugins;
+mod phases;
 mod planning;
 mod plugin;
 mod pytorch;

@@ -86,6 +86,13 @@ pub enum Event {
         /// Numbers that are trained.
         trained_parameters: u64,
     },
+    /// What a person should know about the network that a unit begins with.
+    UnitNote {
+        /// The unit.
+        unit: String,
+        /// A sentence.
+        note: String,
+    },
     /// The weights changed once.
     Update {
         /// The unit.

@@ -59,9 +59,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             TrainError::NotFinite { .. } => Some(DIVERGED),
             TrainError::Precision { .. } => Some(DEVICE),
             TrainError::Data(_) => Some(DATA),
-            TrainError::Model(_) | TrainError::Checkpoint(_) | TrainError::UnknownUnit { .. } => {
-                Some(USAGE)
-            }
+            TrainError::Model(_)
+            | TrainError::Checkpoint(_)
+            | TrainError::UnknownUnit { .. }
+            | TrainError::Start { .. }
+            | TrainError::OtherNetwork { .. } => Some(USAGE),
             TrainError::Run(_)
             | TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }

@@ -177,6 +177,7 @@ impl Observer for Progress {
                 self.start(unit, *epochs, *updates, *batch);
                 Ok(())
             }
+            Event::UnitNote { unit, note } => self.unit_line(unit, note),
             Event::Update {
                 epoch,
                 update,

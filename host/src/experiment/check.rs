@@ -1,7 +1,7 @@
 //! Ranges of settings that their types cannot express, and settings that must fit each other.
 
-use super::ExperimentError;
 use super::schema::{Epochs, Experiment};
+use super::{ExperimentError, Start};
 use crate::data::{DataError, Dataset};
 
 /// Refuses the first setting that cannot be used.
@@ -43,6 +43,17 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             ),
         );
     }
+    let kept = &experiment.assembly.meta;
+    if let Some(module) = kept.iter().find(|module| **module >= modules) {
+        return range(
+            "assembly.meta".into(),
+            format!("{kept:?}"),
+            &format!(
+                "but there is no module {module} (the modules are 0 to {})",
+                modules - 1
+            ),
+        );
+    }
     for (name, phase) in [
         ("meta", &experiment.meta),
         ("module", &experiment.module),
@@ -50,6 +61,27 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
         ("baseline", &experiment.baseline),
     ] {
         let key = |key: &str| format!("{name}.{key}");
+        let (words, file) = starts(name);
+        if !words.contains(&phase.start) && !(file && phase.start.file().is_some()) {
+            let words = words.iter().map(|start| format!("`{start}`"));
+            let file = file.then(|| "the path of a file of weights".to_owned());
+            let known: Vec<String> = words.chain(file).collect();
+            return range(
+                key("start"),
+                format!("`{}`", phase.start),
+                &format!(
+                    "which this phase cannot begin with (give {})",
+                    known.join(" or ")
+                ),
+            );
+        }
+        if phase.image_size.is_some() && matches!(name, "meta" | "module") {
+            return range(
+                key("image_size"),
+                phase.image_size.unwrap_or_default().to_string(),
+                "but meta model and modules share `model.image_size` (only `fine-tune` and `baseline` can have their own)",
+            );
+        }
         if phase.epochs == Epochs::EqualCompute && name != "baseline" {
             return range(
                 key("epochs"),
@@ -57,11 +89,11 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                 "which only the baseline can be (give a number)",
             );
         }
-        if phase.epochs == Epochs::Count(0) {
+        if phase.epochs == Epochs::Count(0) && phase.start.file().is_none() {
             return range(
                 key("epochs"),
                 "0".into(),
-                "but a phase needs at least one epoch",
+                "but a phase needs at least one epoch, unless it starts from a file",
             );
         }
         if phase.batch == 0 {
@@ -150,4 +182,13 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
         }
     }
     Ok(())
+}
+
+/// What a phase can begin with, and whether that can be a file.
+fn starts(phase: &str) -> (&'static [Start], bool) {
+    match phase {
+        "module" => (&[Start::Random, Start::Copies, Start::Grown], false),
+        "fine-tune" => (&[Start::Assembled], true),
+        _ => (&[Start::Random], true),
+    }
 }

@@ -1,15 +1,16 @@
 //! What makes two experiments the same: every setting but where things lie on one machine.
 //!
-//! The pictures and the plugins of a run are held fast by their digests, so the folders that they
-//! are read from may differ between the machines of a team.
+//! The pictures and the plugins of a run are held fast by their digests, and the weights that it
+//! begins with are recorded by theirs, so the folders that they are read from may differ between the
+//! machines of a team.
 
 use toml::{Table, Value};
 
 use super::Experiment;
 
 impl Experiment {
-    /// Every setting in force, without the paths of pictures and plugins, the number of threads, and
-    /// what is expected of the pictures.
+    /// Every setting in force, without the paths of pictures, plugins, and weights, the number of
+    /// threads, and what is expected of the pictures.
     pub fn identity(&self) -> Table {
         let mut table = Table::try_from(self).unwrap_or_default();
         if let Some(Value::Table(data)) = table.get_mut("data") {
@@ -22,12 +23,14 @@ impl Experiment {
     }
 }
 
-/// Leaves the file name of every plugin that is named by a path.
+/// Leaves the file name of every plugin and of weights that are named by a path.
 fn forget_paths(table: &mut Table) {
     for (key, value) in table {
         match value {
             Value::Table(inner) if key != "parameters" => forget_paths(inner),
-            Value::String(path) if key == "plugin" && path.starts_with('/') => {
+            Value::String(path)
+                if matches!(key.as_str(), "plugin" | "start") && path.starts_with('/') =>
+            {
                 let name = path.rsplit('/').next().unwrap_or_default().to_owned();
                 *path = name;
             }

@@ -9,6 +9,7 @@ mod identity;
 mod layers;
 mod resolve;
 mod schema;
+mod start;
 
 pub use built_in::{BuiltInExperiment, built_in, find as find_built_in};
 pub use compatibility::{Compatibility, Defect};
@@ -17,5 +18,7 @@ pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use resolve::{Resolved, Setting, load, load_to_plan};
 pub use schema::{
-    DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig, RateRule,
+    AssemblyConfig, DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig,
+    RateRule,
 };
+pub use start::Start;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::ExperimentError;
 use super::built_in::{self, built_in};
 use super::check::check;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Experiment, PhaseConfig};
+use super::{ExperimentError, Start};
 use crate::data::{self, DataConfig, DataError, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -197,7 +197,11 @@ fn anchor(table: &mut Table, folder: &Path) {
     for (key, value) in table {
         match value {
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
-            Value::String(text) if key == "path" || key == "plugin" && Reference::is_file(text) => {
+            Value::String(text)
+                if key == "path"
+                    || key == "plugin" && Reference::is_file(text)
+                    || key == "start" && Start::is_file(text) =>
+            {
                 *text = folder.join(&*text).display().to_string();
             }
             _ => {}
@@ -272,6 +276,7 @@ fn resolve(
         "data",
         "model",
         "partition",
+        "assembly",
         "training",
     ]
     .map(ToOwned::to_owned)
@@ -290,23 +295,21 @@ fn resolve(
         data,
         model: architecture,
         partition: section(&table, "partition", &layers)?,
+        assembly: section(&table, "assembly", &layers)?,
         meta: phase(&table, "meta", &layers)?,
         module: phase(&table, "module", &layers)?,
         fine_tune: phase(&table, "fine-tune", &layers)?,
         baseline: phase(&table, "baseline", &layers)?,
     };
     check(&experiment, &dataset)?;
-    // The loader refuses pictures of a size that the model does not take.
-    let size = experiment.model.input()[1];
-    Loader::new(
-        &dataset,
-        Part::Validation,
-        size,
-        1,
-        None,
-        Seed(0),
-        Phase::Meta,
-    )?;
+    for phase in [Phase::Meta, Phase::FineTune, Phase::Baseline] {
+        let architecture = experiment.architecture(phase);
+        architecture.validate()?;
+        // The loader refuses pictures of a size that the model does not take.
+        let size = architecture.input()[1];
+        let part = Part::Validation;
+        Loader::new(&dataset, part, size, 1, None, Seed(0), phase)?;
+    }
     Ok(Resolved {
         experiment,
         dataset,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Compatibility, OnFailure};
+use super::{Compatibility, OnFailure, Start};
 use crate::data::{Augmentation, DataConfig};
 use crate::model::{Architecture, NoiseRates, Numerics, Precision};
 use crate::phase::Phase;
 use crate::plugin::{Grants, LimitsConfig, SettingValue};
+use crate::run::Unit;
 
 /// A whole experiment; every value is in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Experiment {
     pub model: Architecture,
     /// How the target is cut into modules.
     pub partition: PartitionConfig,
+    /// How the modules are put together.
+    #[serde(default)]
+    pub assembly: AssemblyConfig,
     /// Training of the meta model.
     pub meta: PhaseConfig,
     /// Training of every target module.
@@ -48,6 +52,31 @@ impl Experiment {
             Phase::Baseline => &self.baseline,
         }
     }
+
+    /// The target network for the pictures of one phase.
+    pub fn architecture(&self, phase: Phase) -> Architecture {
+        match self.phase(phase).image_size {
+            Some(size) => self.model.for_pictures(size),
+            None => self.model.clone(),
+        }
+    }
+
+    /// The target network for the pictures of the network that a unit writes.
+    pub fn written_by(&self, unit: Unit) -> Architecture {
+        match unit {
+            Unit::Train(phase) => self.architecture(phase),
+            Unit::Assemble => self.model.clone(),
+        }
+    }
+}
+
+/// How the modules are put together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssemblyConfig {
+    /// Modules, from 0, that stay as they are in the meta model: they are not incubated, and the
+    /// assembled and the fine-tuned network have the meta depth there.
+    pub meta: Vec<usize>,
 }
 
 /// The partition scheme and what it is given.
@@ -115,6 +144,12 @@ pub struct PluginConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhaseConfig {
+    /// What the network begins with.
+    pub start: Start,
+    /// Height and width of the pictures, where they are not those of the model: only the phases that
+    /// train the whole target network can have others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
     /// Passes over the training pictures.
     pub epochs: Epochs,
     /// Pictures per update.

@@ -133,6 +133,17 @@ impl Architecture {
         }
     }
 
+    /// The same network for pictures of `size` pixels in each direction.
+    #[must_use]
+    pub fn for_pictures(&self, size: usize) -> Self {
+        match self {
+            Self::Vit(config) => Self::Vit(VitConfig {
+                image_size: size,
+                ..config.clone()
+            }),
+        }
+    }
+
     /// Checks that the dimensions fit each other.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::growth::{Growth, Origin, origin};
 use super::noise::{Noise, StageNoise};
 use super::numerics::Numerics;
 use super::parameters::parameters;
@@ -100,6 +101,14 @@ impl Stage {
         }
     }
 
+    /// Where parameter `name` comes from when this stage grows from one of `shallow` blocks.
+    pub(super) fn origin(&self, name: &str, shallow: usize, growth: Growth) -> Origin {
+        let ends_branch = match self {
+            Self::Vit(_) => VitStage::ends_branch,
+        };
+        origin(name, shallow, self.depth(), growth, ends_branch)
+    }
+
     fn forward(&self, input: Activation, noise: &StageNoise, numerics: Numerics) -> Activation {
         match self {
             Self::Vit(stage) => stage.forward(input, noise, numerics),
@@ -148,6 +157,24 @@ impl Network {
     pub fn replace_stage(mut self, index: usize, stage: Stage) -> Self {
         self.stages[index] = stage;
         self
+    }
+
+    /// The same network for square pictures of `size` pixels, which is a multiple of the patch
+    /// size: a learned position embedding is interpolated, everything else stays. All of a new
+    /// embedding is trained.
+    #[must_use]
+    pub fn for_pictures(self, size: usize) -> Self {
+        let stages = self
+            .stages
+            .into_iter()
+            .map(|stage| match stage {
+                Stage::Vit(stage) => Stage::Vit(stage.for_pictures(size)),
+            })
+            .collect();
+        Self {
+            stages,
+            numerics: self.numerics,
+        }
     }
 
     /// Blocks of every stage.

@@ -6,8 +6,9 @@ use burn::tensor::Device;
 
 use super::TrainError;
 use super::cost::depths;
-use crate::experiment::Experiment;
-use crate::model::{Network, load_network, load_stage};
+use super::start::{StartFile, resized};
+use crate::experiment::{Experiment, Start};
+use crate::model::{Architecture, Growth, Network, Stage, load_network, load_stage};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::random::Seed;
@@ -20,6 +21,8 @@ pub(super) struct Built {
     pub(super) network: Network,
     /// Digests by unit.
     pub(super) from: BTreeMap<String, String>,
+    /// What a person should know about how it came to be, one sentence each.
+    pub(super) notes: Vec<String>,
 }
 
 /// Builds the networks that the phases begin with.
@@ -37,68 +40,106 @@ pub(super) struct Assembly<'a> {
 
 impl Assembly<'_> {
     /// The network that `phase` begins with (method, section "pseudo-code"): random weights, but
-    /// for a hybrid the meta model around a random target module, and for fine-tuning the
-    /// assembled modules.
+    /// for a hybrid the meta model around a target module that is random unless the experiment
+    /// wants copies of meta blocks, and for fine-tuning the assembled modules. The weights of a file
+    /// come before all of that.
     pub(super) fn initial(&self, phase: Phase) -> Result<Built, TrainError> {
-        let random = self.random(phase)?;
+        let unit = Unit::Train(phase);
+        if let Some(file) = StartFile::of(self.experiment, self.division, phase)? {
+            return Ok(Built {
+                network: file.fill(self.drawn(phase, &file.architecture())?)?,
+                from: BTreeMap::from([("start".to_owned(), file.sha256()?)]),
+                notes: file.notes(),
+            });
+        }
         match phase {
             Phase::Meta | Phase::Baseline => Ok(Built {
-                network: random,
+                network: self.random(unit)?,
                 from: BTreeMap::new(),
+                notes: Vec::new(),
             }),
             Phase::Module(target) => {
                 let meta = self.trained(Unit::Train(Phase::Meta), &phase.to_string())?;
-                let mut stages = random.into_stages();
+                let mut stages = self.random(unit)?.into_stages();
                 for (index, stage) in meta.network.into_stages().into_iter().enumerate() {
-                    if index != target {
-                        stages[index] = stage;
+                    let deep = std::mem::replace(&mut stages[index], stage);
+                    if index == target {
+                        stages[index] = self.target(deep, &stages[index]);
                     }
                 }
                 Ok(Built {
                     network: Network::from_stages(stages).freeze_all_but(target),
-                    from: meta.from,
+                    ..meta
                 })
             }
-            Phase::FineTune => self.trained(Unit::Assemble, &phase.to_string()),
+            Phase::FineTune => {
+                let mut built = self.trained(Unit::Assemble, &phase.to_string())?;
+                let before = self.experiment.written_by(Unit::Assemble).input()[1];
+                let size = self.experiment.written_by(unit).input()[1];
+                if before != size {
+                    built.network = built.network.for_pictures(size);
+                    built.notes.push(resized(before, size));
+                }
+                Ok(built)
+            }
+        }
+    }
+
+    /// The target module that takes the place of `meta`, which has random weights at first.
+    fn target(&self, random: Stage, meta: &Stage) -> Stage {
+        match self.experiment.module.start {
+            Start::Copies => random.grown_from(meta, Growth::Copies),
+            Start::Grown => random.grown_from(meta, Growth::Identity),
+            _ => random,
         }
     }
 
     /// The target modules, put together in the order of their indices.
     pub(super) fn assemble(&self) -> Result<Built, TrainError> {
         let unit = Unit::Assemble.to_string();
-        let (_, meta) = self.folder.weights(Unit::Train(Phase::Meta), &unit)?;
-        let mut stages = self.random(Phase::FineTune)?.into_stages();
+        let meta = Unit::Train(Phase::Meta);
+        let (meta_bytes, meta_result) = self.folder.weights(meta, &unit)?;
+        let mut stages = self.random(Unit::Assemble)?.into_stages();
+        let kept = &self.experiment.assembly.meta;
         let mut from = BTreeMap::new();
         let mut strangers = Vec::new();
-        for index in 0..stages.len() {
+        for index in (0..stages.len()).filter(|index| !kept.contains(index)) {
             let module = Unit::Train(Phase::Module(index));
             let found = self
                 .folder
                 .result(module)?
                 .map(|result| result.built_from.get("meta").cloned().unwrap_or_default());
-            if let Some(found) = found.filter(|found| *found != meta.weights_sha256) {
+            if let Some(found) = found.filter(|found| *found != meta_result.weights_sha256) {
                 strangers.push((index, found));
             }
         }
         if !strangers.is_empty() {
             return Err(TrainError::OtherMeta {
                 modules: strangers,
-                expected: meta.weights_sha256,
+                expected: meta_result.weights_sha256,
             });
         }
         for (index, stage) in stages.iter_mut().enumerate() {
-            let module = Unit::Train(Phase::Module(index));
-            let (bytes, result) = self.folder.weights(module, &unit)?;
-            *stage =
-                load_stage(stage.clone(), &bytes, "").map_err(|source| TrainError::Weights {
-                    file: self.folder.weights_path(module).display().to_string(),
+            let load = |unit: Unit, bytes: &[u8], prefix: &str| {
+                load_stage(stage.clone(), bytes, prefix).map_err(|source| TrainError::Weights {
+                    file: self.folder.weights_path(unit).display().to_string(),
                     source,
-                })?;
-            from.insert(module.to_string(), result.weights_sha256);
+                })
+            };
+            if kept.contains(&index) {
+                *stage = load(meta, &meta_bytes, &format!("stages.{index}."))?;
+                from.insert(meta.to_string(), meta_result.weights_sha256.clone());
+            } else {
+                let module = Unit::Train(Phase::Module(index));
+                let (bytes, result) = self.folder.weights(module, &unit)?;
+                *stage = load(module, &bytes, "")?;
+                from.insert(module.to_string(), result.weights_sha256);
+            }
         }
         Ok(Built {
             network: Network::from_stages(stages),
             from,
+            notes: Vec::new(),
         })
     }
 
@@ -124,28 +165,31 @@ impl Assembly<'_> {
     /// A whole network as a unit wrote it.
     fn trained(&self, unit: Unit, wanted_by: &str) -> Result<Built, TrainError> {
         let (bytes, result) = self.folder.weights(unit, wanted_by)?;
-        let phase = match unit {
-            Unit::Train(phase) => phase,
-            Unit::Assemble => Phase::FineTune,
-        };
         let network =
-            load_network(self.random(phase)?, &bytes).map_err(|source| TrainError::Weights {
+            load_network(self.random(unit)?, &bytes).map_err(|source| TrainError::Weights {
                 file: self.folder.weights_path(unit).display().to_string(),
                 source,
             })?;
         Ok(Built {
             network,
             from: BTreeMap::from([(unit.to_string(), result.weights_sha256)]),
+            notes: Vec::new(),
         })
     }
 
-    /// A network of the phase's depths with random weights.
-    fn random(&self, phase: Phase) -> Result<Network, TrainError> {
-        let depths = depths(phase, self.division);
+    /// The network that a unit writes, with random weights.
+    fn random(&self, unit: Unit) -> Result<Network, TrainError> {
+        let phase = match unit {
+            Unit::Train(phase) => phase,
+            Unit::Assemble => Phase::FineTune,
+        };
+        self.drawn(phase, &self.experiment.written_by(unit))
+    }
+
+    /// A network with the depths and the random weights of a phase.
+    fn drawn(&self, phase: Phase, architecture: &Architecture) -> Result<Network, TrainError> {
+        let depths = depths(phase, self.division, self.experiment);
         let seed = Seed(self.experiment.seed);
-        Ok(self
-            .experiment
-            .model
-            .network(&depths, seed, phase, self.device)?)
+        Ok(architecture.network(&depths, seed, phase, self.device)?)
     }
 }

@@ -2,9 +2,10 @@
 //! of equal compute lasts.
 
 use crate::experiment::{Epochs, Experiment};
-use crate::model::{Architecture, Trained, TrainingMacs};
+use crate::model::{Trained, TrainingMacs};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
+use crate::run::Unit;
 
 /// What training one picture in a phase costs, and how many pictures there are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +38,11 @@ impl PhaseCost {
 }
 
 /// The depths of the network that a phase trains.
-pub(super) fn depths(phase: Phase, division: &[ModuleDepth]) -> Vec<usize> {
+pub(super) fn depths(
+    phase: Phase,
+    division: &[ModuleDepth],
+    experiment: &Experiment,
+) -> Vec<usize> {
     division
         .iter()
         .enumerate()
@@ -45,7 +50,8 @@ pub(super) fn depths(phase: Phase, division: &[ModuleDepth]) -> Vec<usize> {
             let deep = match phase {
                 Phase::Meta => false,
                 Phase::Module(trained) => trained == index,
-                Phase::FineTune | Phase::Baseline => true,
+                Phase::FineTune => !experiment.assembly.meta.contains(&index),
+                Phase::Baseline => true,
             };
             (if deep { depth.target } else { depth.meta }) as usize
         })
@@ -60,8 +66,6 @@ pub(super) fn trained(phase: Phase) -> Trained {
 /// How long the baseline lasts when it may cost what the method costs.
 #[derive(Clone, Copy, Debug)]
 pub struct EqualCompute<'a> {
-    /// The target network.
-    pub architecture: &'a Architecture,
     /// The experiment.
     pub experiment: &'a Experiment,
     /// The division into modules.
@@ -80,13 +84,15 @@ impl EqualCompute<'_> {
         self.with_epochs(phase, epochs)
     }
 
-    /// The cost of the whole method: meta, every module, and fine-tuning.
+    /// The cost of all phases that the fine-tuned network comes from: of the whole method meta, every
+    /// module, and fine-tuning.
     pub fn incubation(&self) -> u128 {
-        let modules = (0..self.division.len()).map(Phase::Module);
-        [Phase::Meta, Phase::FineTune]
+        Unit::of_run(self.division.len(), self.experiment)
             .into_iter()
-            .chain(modules)
-            .map(|phase| self.phase(phase).total())
+            .filter_map(|unit| match unit {
+                Unit::Train(Phase::Baseline) | Unit::Assemble => None,
+                Unit::Train(phase) => Some(self.phase(phase).total()),
+            })
             .sum()
     }
 
@@ -97,10 +103,11 @@ impl EqualCompute<'_> {
         (epochs as u32).max(1)
     }
 
-    /// MACs of one picture in the blocks from stage `first` on, which are run again in the backward
-    /// pass when their activations are not kept.
-    fn run_again(&self, depths: &[usize], first: usize) -> u64 {
-        let costs = self.architecture.costs(1);
+    /// MACs of one picture in the blocks from the first trained stage on, which are run again in the
+    /// backward pass when their activations are not kept.
+    fn run_again(&self, phase: Phase, depths: &[usize]) -> u64 {
+        let first = phase.module().unwrap_or(0);
+        let costs = self.experiment.architecture(phase).costs(1);
         let mut slice = 0;
         let mut macs = 0;
         for (stage, (depth, module)) in depths.iter().zip(self.division).enumerate() {
@@ -117,10 +124,11 @@ impl EqualCompute<'_> {
     fn with_epochs(&self, phase: Phase, epochs: u32) -> PhaseCost {
         let config = self.experiment.phase(phase);
         let batch = config.batch;
-        let depths = depths(phase, self.division);
-        let mut macs = self.architecture.training_macs(&depths, trained(phase));
+        let depths = depths(phase, self.division, self.experiment);
+        let architecture = self.experiment.architecture(phase);
+        let mut macs = architecture.training_macs(&depths, trained(phase));
         if config.checkpoint_activations {
-            macs.backward += self.run_again(&depths, phase.module().unwrap_or(0));
+            macs.backward += self.run_again(phase, &depths);
         }
         PhaseCost {
             macs,

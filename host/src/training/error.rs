@@ -166,6 +166,24 @@ pub enum TrainError {
     /// A checkpoint from elsewhere cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A file of weights that a phase begins with cannot be used.
+    #[error("`{role}` names a file that cannot be used: {source}")]
+    Start {
+        /// The key of the experiment.
+        role: String,
+        /// The reason.
+        source: CheckpointError,
+    },
+    /// A file of weights that a phase begins with holds another network.
+    #[error("`{role}` names `{}`, which holds another network: {} (change the table `model`, or take another file; only classes and the size of the pictures may differ)", path.display(), differences.join(", "))]
+    OtherNetwork {
+        /// The key of the experiment.
+        role: String,
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        differences: Vec<String>,
+    },
     /// The run folder cannot be used.
     #[error(transparent)]
     Run(#[from] RunError),

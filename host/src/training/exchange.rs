@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use thiserror::Error;
 
 use super::cost::depths;
-use super::runner::differences;
+use super::difference::differences;
 use crate::experiment::Experiment;
 use crate::model::{ModelError, WeightsError, load_network, load_stage};
 use crate::phase::Phase;
@@ -133,9 +133,9 @@ pub fn check_weights(parcel: &Parcel) -> Result<(), ExchangeError> {
     };
     let network = parcel
         .experiment
-        .model
+        .written_by(parcel.unit)
         .network(
-            &depths(phase, &parcel.record.division),
+            &depths(phase, &parcel.record.division, &parcel.experiment),
             Seed(parcel.experiment.seed),
             phase,
             &Device::flex(),

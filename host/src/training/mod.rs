@@ -4,6 +4,7 @@ mod assembly;
 mod bench;
 mod confusion;
 mod cost;
+mod difference;
 mod division;
 mod error;
 mod evaluation;
@@ -19,6 +20,7 @@ mod prepare;
 mod ratio;
 mod report;
 mod runner;
+mod start;
 mod weights;
 
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};

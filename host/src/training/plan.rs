@@ -5,10 +5,12 @@ use serde::Serialize;
 use super::cost::{EqualCompute, depths, trained};
 use super::division::{Division, divide};
 use super::ratio::Ratios;
+use super::start::StartFile;
 use super::{Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::event::Replacement;
-use crate::model::{Architecture, Costs, Trained};
+use crate::experiment::Experiment;
+use crate::model::{Costs, Trained};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::run::Unit;
@@ -86,13 +88,13 @@ impl Plan {
             ..
         } = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
+        StartFile::check_all(experiment, &division)?;
         let compute = EqualCompute {
-            architecture: &experiment.model,
             experiment,
             division: &division,
             pictures: prepared.resolved.dataset.train.len(),
         };
-        let units = Unit::all(division.len())
+        let units = Unit::of_run(division.len(), experiment)
             .into_iter()
             .filter_map(|unit| match unit {
                 Unit::Train(phase) => Some(phase),
@@ -102,10 +104,12 @@ impl Plan {
                 let cost = compute.phase(phase);
                 let config = experiment.phase(phase);
                 let part = config.batch / config.accumulation;
-                let costs = experiment.model.costs(part);
-                let size = Size::new(phase, &division, &costs);
+                let architecture = experiment.architecture(phase);
+                let costs = architecture.costs(part);
+                let stages = depths(phase, &division, experiment);
+                let size = Size::new(phase, &stages, &division, &costs);
                 let activations = if config.checkpoint_activations {
-                    let between = experiment.model.between_blocks(part);
+                    let between = architecture.between_blocks(part);
                     size.blocks_kept * between + size.largest_block
                 } else {
                     size.activation_bytes
@@ -113,7 +117,7 @@ impl Plan {
                 let average = u64::from(config.ema > 0.0);
                 PlannedUnit {
                     unit: phase.to_string(),
-                    depths: depths(phase, &division),
+                    depths: stages,
                     parameters: size.parameters,
                     trained_parameters: size.trained,
                     forward_macs: cost.macs.forward,
@@ -130,7 +134,7 @@ impl Plan {
             ("target network", Phase::Baseline),
             ("meta model", Phase::Meta),
         ]
-        .map(|(name, phase)| network(name, phase, &experiment.model, &division));
+        .map(|(name, phase)| network(name, phase, experiment, &division));
         Ok(Self {
             networks: networks.into(),
             ratios: Ratios::new(&compute),
@@ -159,14 +163,15 @@ impl Plan {
 fn network(
     name: &str,
     phase: Phase,
-    architecture: &Architecture,
+    experiment: &Experiment,
     division: &[ModuleDepth],
 ) -> PlannedNetwork {
-    let depths = depths(phase, division);
+    let depths = depths(phase, division, experiment);
+    let architecture = experiment.architecture(phase);
     let forward_macs = architecture.training_macs(&depths, trained(phase)).forward;
     PlannedNetwork {
         name: name.to_owned(),
-        parameters: Size::new(phase, division, &architecture.costs(1)).parameters,
+        parameters: Size::new(phase, &depths, division, &architecture.costs(1)).parameters,
         forward_macs,
         published_macs: forward_macs + architecture.normalisation_macs(&depths),
         depths,
@@ -187,7 +192,7 @@ struct Size {
 impl Size {
     /// Adds up the blocks of every stage. The frozen stages before the trained one keep no
     /// activations.
-    fn new(phase: Phase, division: &[ModuleDepth], costs: &Costs) -> Self {
+    fn new(phase: Phase, stages: &[usize], division: &[ModuleDepth], costs: &Costs) -> Self {
         let mut size = Self {
             parameters: 0,
             trained: 0,
@@ -200,7 +205,6 @@ impl Size {
             Trained::Module(index) => index == stage,
         };
         let first_kept = phase.module().unwrap_or(0);
-        let stages = depths(phase, division);
         let last = stages.len() - 1;
         let mut block = 0;
         for (stage, depth) in stages.iter().enumerate() {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::cost::{EqualCompute, depths, trained};
 use crate::model::Trained;
 use crate::phase::Phase;
+use crate::run::Unit;
 
 /// A cost as a share of a cost of end-to-end training, counted in four ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -73,10 +74,17 @@ impl Ratio {
 
 /// Costs of a phase for one picture, not yet shares of anything.
 fn picture(compute: &EqualCompute<'_>, phase: Phase) -> Ratio {
-    let depths = depths(phase, compute.division);
+    let depths = depths(phase, compute.division, compute.experiment);
     let trained = trained(phase);
-    let macs = compute.architecture.training_macs(&depths, trained).total();
-    let reference = compute.architecture.reference_macs(&depths, trained);
+    let macs = compute
+        .experiment
+        .architecture(phase)
+        .training_macs(&depths, trained)
+        .total();
+    let reference = compute
+        .experiment
+        .architecture(phase)
+        .reference_macs(&depths, trained);
     let all: usize = depths.iter().sum();
     let (first, own) = match trained {
         Trained::All => (0, all),
@@ -97,20 +105,30 @@ impl Ratios {
         let end_to_end = picture(compute, Phase::Baseline);
         let pictures = |phase: Phase| compute.phase(phase).pictures() as f64;
         let baseline = pictures(Phase::Baseline).max(1.0);
-        let modules = (0..compute.division.len()).map(Phase::Module);
-        let units: Vec<UnitRatio> = std::iter::once(Phase::Meta)
-            .chain(modules)
-            .chain([Phase::FineTune])
+        let phases: Vec<Phase> = Unit::of_run(compute.division.len(), compute.experiment)
+            .into_iter()
+            .filter_map(|unit| match unit {
+                Unit::Train(Phase::Baseline) | Unit::Assemble => None,
+                Unit::Train(phase) => Some(phase),
+            })
+            .collect();
+        let units: Vec<UnitRatio> = phases
+            .iter()
             .map(|phase| {
-                let share = picture(compute, phase).map(end_to_end, |own, whole| own / whole);
+                let share = picture(compute, *phase).map(end_to_end, |own, whole| own / whole);
                 UnitRatio {
                     unit: phase.to_string(),
                     picture: share,
-                    whole: share.times(pictures(phase) / baseline),
+                    whole: share.times(pictures(*phase) / baseline),
                 }
             })
             .collect();
-        let modules = || units[1..units.len() - 1].iter();
+        let part = |modules: bool| {
+            let both = phases.iter().zip(&units);
+            both.filter(move |(phase, _)| phase.module().is_some() == modules)
+                .map(|(_, unit)| unit)
+        };
+        let modules = || part(true);
         let together = UnitRatio {
             unit: "all modules".to_owned(),
             picture: Ratio::sum(modules().map(|unit| unit.picture)),
@@ -121,8 +139,8 @@ impl Ratios {
             picture: Ratio::largest(modules().map(|unit| unit.picture)),
             whole: Ratio::largest(modules().map(|unit| unit.whole)),
         };
-        let ends = [units[0].whole, units[units.len() - 1].whole];
-        let with = |modules: Ratio| Ratio::sum(ends.into_iter().chain([modules]));
+        let ends = Ratio::sum(part(false).map(|unit| unit.whole));
+        let with = |modules: Ratio| Ratio::sum([ends, modules].into_iter());
         Self {
             incubation: with(together.whole),
             longest_chain: with(heaviest.whole),

@@ -62,7 +62,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Collects the results in a run folder.
+    /// Collects the results in a run folder; the modules `kept` stay meta in the assembly.
     ///
     /// # Errors
     /// When a result cannot be read.
@@ -70,6 +70,7 @@ impl Report {
         folder: &RunFolder,
         division: &[ModuleDepth],
         classes: usize,
+        kept: &[usize],
         fallbacks: &[Replacement],
     ) -> Result<Self, TrainError> {
         let mut results = Vec::new();
@@ -78,14 +79,18 @@ impl Report {
                 results.push((unit, result));
             }
         }
-        let mut report = Self::from_results(&results, division);
+        let mut report = Self::from_results(&results, division, kept);
         report.classes = classes;
         report.fallbacks.splice(..0, fallbacks.iter().cloned());
         Ok(report)
     }
 
     /// The table of these results.
-    fn from_results(results: &[(Unit, UnitResult)], division: &[ModuleDepth]) -> Self {
+    fn from_results(
+        results: &[(Unit, UnitResult)],
+        division: &[ModuleDepth],
+        kept: &[usize],
+    ) -> Self {
         let spent = |units: &[Unit]| -> Option<Spent> {
             units.iter().try_fold(Spent::default(), |sum, unit| {
                 let (_, result) = results.iter().find(|(found, _)| found == unit)?;
@@ -100,6 +105,7 @@ impl Report {
             })
         };
         let modules: Vec<Unit> = (0..division.len())
+            .filter(|index| !kept.contains(index))
             .map(|index| Unit::Train(Phase::Module(index)))
             .collect();
         let serial = [
@@ -131,7 +137,7 @@ impl Report {
             classes: 0,
             rows: results
                 .iter()
-                .map(|(unit, result)| row(*unit, result, division))
+                .map(|(unit, result)| row(*unit, result, division, kept))
                 .collect(),
             incubation: sum(alone, together),
             longest_chain: sum(alone, slowest),
@@ -154,7 +160,7 @@ impl Report {
 }
 
 /// The line of one unit.
-fn row(unit: Unit, result: &UnitResult, division: &[ModuleDepth]) -> Row {
+fn row(unit: Unit, result: &UnitResult, division: &[ModuleDepth], kept: &[usize]) -> Row {
     let title = match unit {
         Unit::Train(Phase::Meta) => "meta model".to_owned(),
         Unit::Train(Phase::Module(index)) => {
@@ -170,6 +176,17 @@ fn row(unit: Unit, result: &UnitResult, division: &[ModuleDepth]) -> Row {
                 })
                 .collect();
             format!("hybrid {index}: {}", depths.join(" "))
+        }
+        Unit::Assemble if !kept.is_empty() => {
+            let depths: Vec<String> = division
+                .iter()
+                .enumerate()
+                .map(|(index, depth)| {
+                    let stays = kept.contains(&index);
+                    (if stays { depth.meta } else { depth.target }).to_string()
+                })
+                .collect();
+            format!("assembled: {}", depths.join(" "))
         }
         Unit::Assemble => "assembled".to_owned(),
         Unit::Train(Phase::FineTune) => "fine-tuned".to_owned(),
@@ -231,9 +248,12 @@ mod tests {
             result(Unit::Train(Phase::Module(1)), 30, 3.0),
             result(Unit::Assemble, 0, 0.5),
         ];
-        assert_eq!(Report::from_results(&results, &division).incubation, None);
+        assert_eq!(
+            Report::from_results(&results, &division, &[]).incubation,
+            None
+        );
         results.push(result(Unit::Train(Phase::FineTune), 5, 2.0));
-        let report = Report::from_results(&results, &division);
+        let report = Report::from_results(&results, &division, &[]);
         let spent = |macs, seconds| Some(Spent { macs, seconds });
         assert_eq!(report.incubation, spent(130, 13.5));
         assert_eq!(report.longest_chain, spent(90, 10.5));

@@ -1,21 +1,22 @@
 //! Running units on a run folder, in their order, each only once.
 
 mod import;
+mod provenance;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
-use toml::Table;
 
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
+use super::difference::differences;
 use super::division::{Division, divide};
-use super::evaluation::{Answers, Score, Validation};
+use super::evaluation::{Answers, Validation};
 use super::fallback::Standby;
-use super::phase::PhaseTraining;
+use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
+use super::start::StartFile;
 use super::{PhaseCost, Prepared, TrainError, precision, weights};
 use crate::device::Chosen;
 use crate::digest;
@@ -109,6 +110,7 @@ impl Runner {
                     calls,
                 } = divide(&prepared, &device.device)?;
                 weights::check_grants(&prepared, &division)?;
+                StartFile::check_all(prepared.experiment(), &division)?;
                 let record = RunRecord {
                     format: FORMAT,
                     host_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -136,9 +138,9 @@ impl Runner {
         })
     }
 
-    /// Every unit of the run, in order.
+    /// The units of the run that nobody asked for by name, in order.
     pub fn units(&self) -> Vec<Unit> {
-        Unit::all(self.division.len())
+        Unit::of_run(self.division.len(), self.prepared.experiment())
     }
 
     /// The units that are finished, in order.
@@ -147,7 +149,7 @@ impl Runner {
     /// When a result cannot be read.
     pub fn finished(&self) -> Result<Vec<Unit>, TrainError> {
         let mut finished = Vec::new();
-        for unit in self.units() {
+        for unit in Unit::all(self.division.len()) {
             if self.folder.result(unit)?.is_some() {
                 finished.push(unit);
             }
@@ -162,8 +164,7 @@ impl Runner {
     pub fn unit(&self, name: &str) -> Result<Unit, TrainError> {
         Unit::parse(name, self.division.len()).ok_or_else(|| TrainError::UnknownUnit {
             name: name.to_owned(),
-            known: self
-                .units()
+            known: Unit::all(self.division.len())
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -184,6 +185,12 @@ impl Runner {
                 None => &mut open,
             };
             list.push(*unit);
+        }
+        // A file that cannot be used is found out before anything is trained.
+        for unit in &open {
+            if let Unit::Train(phase) = unit {
+                StartFile::of(self.prepared.experiment(), &self.division, *phase)?;
+            }
         }
         observer.observe(&Event::RunStarted {
             experiment: self.prepared.experiment().name.clone(),
@@ -218,8 +225,10 @@ impl Runner {
     /// # Errors
     /// When a result cannot be read.
     pub fn report(&self) -> Result<Report, TrainError> {
-        let classes = self.prepared.experiment().model.classes();
-        Report::new(&self.folder, &self.division, classes, &self.fallbacks)
+        let experiment = self.prepared.experiment();
+        let classes = experiment.model.classes();
+        let kept = &experiment.assembly.meta;
+        Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
@@ -233,7 +242,7 @@ impl Runner {
 
     /// Does one unit.
     fn finish(&self, unit: Unit, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        for needed in unit.dependencies(self.division.len()) {
+        for needed in unit.dependencies(self.division.len(), self.prepared.experiment()) {
             if self.folder.result(needed)?.is_none() {
                 return Err(RunError::NotReady {
                     unit: unit.to_string(),
@@ -303,6 +312,12 @@ impl Runner {
             batch: experiment.phase(phase).batch,
             trained_parameters: built.network.trained_parameter_count(),
         })?;
+        for note in built.notes {
+            observer.observe(&Event::UnitNote {
+                unit: phase.to_string(),
+                note,
+            })?;
+        }
         let meta_macs = meta.as_ref().map_or(0, |meta| self.forward_macs(meta));
         let training = PhaseTraining {
             phase,
@@ -310,7 +325,7 @@ impl Runner {
             cost,
             plugins,
             dataset: &self.prepared.resolved.dataset,
-            picture_size: self.picture_size(),
+            picture_size: self.picture_size(Unit::Train(phase)),
             seed: experiment.seed,
             reference: &experiment.reference,
             device: &self.device.device,
@@ -327,7 +342,15 @@ impl Runner {
             .record_calls
             .map(|bytes| self.folder.call_writer(Some(Unit::Train(phase)), bytes))
             .transpose()?;
-        let outcome = training.train(built.network, calls, observer)?;
+        let outcome = if cost.epochs == 0 {
+            Outcome {
+                score: self.answers(&built.network, Unit::Train(phase))?.score(),
+                network: built.network,
+                fallbacks: Vec::new(),
+            }
+        } else {
+            training.train(built.network, calls, observer)?
+        };
         let network = outcome.network;
         let pictures = u128::from(cost.pictures());
         let result = UnitResult {
@@ -339,7 +362,7 @@ impl Runner {
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
-        let metadata = self.metadata(&result);
+        let metadata = self.metadata(Unit::Train(phase), &network, &result);
         let weights = match trained(phase) {
             Trained::All => network_to_safetensors(&network, &metadata),
             Trained::Module(index) => stage_to_safetensors(&network.stages()[index], &metadata),
@@ -356,22 +379,19 @@ impl Runner {
             batch: 0,
             trained_parameters: 0,
         })?;
-        let Built { network, from } = self.assembly().assemble()?;
+        let Built { network, from, .. } = self.assembly().assemble()?;
         let score = self.answers(&network, Unit::Assemble)?.score();
         let result = UnitResult {
             trained_parameters: 0,
             ..self.result(Unit::Assemble, &network, score, from)
         };
-        Ok((
-            network_to_safetensors(&network, &self.metadata(&result)),
-            result,
-        ))
+        let metadata = self.metadata(Unit::Assemble, &network, &result);
+        Ok((network_to_safetensors(&network, &metadata), result))
     }
 
     /// The length and cost of a phase.
     fn cost(&self, phase: Phase) -> PhaseCost {
         EqualCompute {
-            architecture: &self.prepared.experiment().model,
             experiment: self.prepared.experiment(),
             division: &self.division,
             pictures: self.prepared.resolved.dataset.train.len(),
@@ -410,9 +430,9 @@ impl Runner {
             .forward
     }
 
-    /// Height and width of a picture.
-    fn picture_size(&self) -> usize {
-        self.prepared.experiment().model.input()[1]
+    /// Height and width of the pictures of a unit's network.
+    fn picture_size(&self, unit: Unit) -> usize {
+        self.prepared.experiment().written_by(unit).input()[1]
     }
 
     /// What the network of a unit says about the validation pictures, in batches as while training.
@@ -424,7 +444,8 @@ impl Runner {
         let config = self.prepared.experiment().phase(phase);
         let batch = config.batch / config.accumulation;
         let dataset = &self.prepared.resolved.dataset;
-        Validation::new(dataset, self.picture_size(), batch)?.evaluate(network, &self.device.device)
+        Validation::new(dataset, self.picture_size(unit), batch)?
+            .evaluate(network, &self.device.device)
     }
 
     /// What builds networks from the run folder.
@@ -434,127 +455,6 @@ impl Runner {
             division: &self.division,
             folder: &self.folder,
             device: &self.device.device,
-        }
-    }
-
-    /// A result without the length, the compute, and the digest.
-    fn result(
-        &self,
-        unit: Unit,
-        network: &Network,
-        score: Score,
-        built_from: BTreeMap<String, String>,
-    ) -> UnitResult {
-        UnitResult {
-            unit: unit.to_string(),
-            device: self.device.name.clone(),
-            loss: score.loss,
-            accuracy: score.accuracy,
-            top5: Some(score.top5),
-            parameters: network.parameter_count(),
-            trained_parameters: network.trained_parameter_count(),
-            epochs: 0,
-            updates: 0,
-            pictures: 0,
-            forward_macs: 0,
-            backward_macs: 0,
-            seconds: 0.0,
-            weights_sha256: String::new(),
-            built_from,
-            fallbacks: Vec::new(),
-            imported: None,
-        }
-    }
-
-    /// What a file of weights says about what made it.
-    fn metadata(&self, result: &UnitResult) -> BTreeMap<String, String> {
-        let mut metadata = BTreeMap::from([
-            (
-                "incubate.version".to_owned(),
-                env!("CARGO_PKG_VERSION").to_owned(),
-            ),
-            (
-                "incubate.experiment".to_owned(),
-                self.prepared.experiment().name.clone(),
-            ),
-            ("incubate.unit".to_owned(), result.unit.clone()),
-            (
-                "incubate.seed".to_owned(),
-                self.prepared.experiment().seed.to_string(),
-            ),
-            ("incubate.accuracy".to_owned(), result.accuracy.to_string()),
-            ("incubate.loss".to_owned(), result.loss.to_string()),
-            (
-                "incubate.data_sha256".to_owned(),
-                self.prepared.resolved.dataset.digest.clone(),
-            ),
-            ("incubate.division".to_owned(), json(&self.division)),
-            (
-                "incubate.model".to_owned(),
-                json(&self.prepared.experiment().model),
-            ),
-            ("incubate.built_from".to_owned(), json(&result.built_from)),
-        ]);
-        if !self.prepared.experiment().reference.is_empty() {
-            let reference = json(&self.prepared.experiment().reference);
-            metadata.insert("incubate.reference".to_owned(), reference);
-        }
-        if let Some(imported) = &result.imported {
-            metadata.insert("incubate.imported".to_owned(), json(imported));
-        }
-        for (role, plugin) in self.prepared.records() {
-            metadata.insert(
-                format!("incubate.plugin.{role}"),
-                format!(
-                    "{}@{} sha256:{}",
-                    plugin.name, plugin.version, plugin.sha256
-                ),
-            );
-        }
-        metadata
-    }
-}
-
-/// A value as JSON; plain data always has one.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// The settings in which two experiments differ, one a line.
-pub(super) fn differences(recorded: &Table, given: &Table) -> String {
-    let flat = |experiment: &Table| {
-        let mut flat = BTreeMap::new();
-        flatten(&mut flat, "", experiment);
-        flat
-    };
-    let recorded = flat(recorded);
-    let given = flat(given);
-    let absent = || "absent".to_owned();
-    let mut keys: Vec<&String> = recorded.keys().chain(given.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    keys.into_iter()
-        .filter(|key| recorded.get(*key) != given.get(*key))
-        .map(|key| {
-            format!(
-                "  {key}: {} in the folder, {} asked for",
-                recorded.get(key).cloned().unwrap_or_else(absent),
-                given.get(key).cloned().unwrap_or_else(absent)
-            )
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// Every leaf of a table by its dotted key.
-fn flatten(flat: &mut BTreeMap<String, String>, prefix: &str, table: &Table) {
-    for (key, value) in table {
-        let key = format!("{prefix}{key}");
-        match value {
-            toml::Value::Table(inner) => flatten(flat, &format!("{key}."), inner),
-            _ => {
-                flat.insert(key, value.to_string());
-            }
         }
     }
 }

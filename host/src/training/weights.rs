@@ -63,7 +63,8 @@ pub(super) fn check_grants(
 /// The names of the weights that a phase trains, in the order of the network.
 fn trained_names(prepared: &Prepared, phase: Phase, division: &[ModuleDepth]) -> Vec<String> {
     let architecture = &prepared.experiment().model;
-    let stages = architecture.parameter_names(&depths(phase, division));
+    let depths = depths(phase, division, prepared.experiment());
+    let stages = architecture.parameter_names(&depths);
     let names = stages
         .into_iter()
         .enumerate()

@@ -8,7 +8,9 @@ mod costs;
 mod division;
 
 use costs::Measure;
-use incubate_plugin::division::{check_modules, meta_depth_parameter, with_meta_depth};
+use incubate_plugin::division::{
+    check_modules, meta_depth_parameter, meta_depths_parameter, with_meta_depths,
+};
 use incubate_plugin::{
     Description, Fault, ModuleDepth, Parameter, Partition, Request, Settings, export_partition,
 };
@@ -16,6 +18,7 @@ use incubate_plugin::{
 struct Balanced {
     by: Measure,
     meta_depth: u32,
+    meta_depths: Option<Vec<u32>>,
 }
 
 impl Partition for Balanced {
@@ -27,12 +30,14 @@ impl Partition for Balanced {
                     .one_of(&["parameters", "macs", "time"]),
             )
             .parameter(meta_depth_parameter())
+            .parameter(meta_depths_parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
         Ok(Self {
             by: Measure::from_name(settings.get("by")?)?,
             meta_depth: settings.get("meta_depth")?,
+            meta_depths: settings.get("meta_depths")?,
         })
     }
 
@@ -44,7 +49,7 @@ impl Partition for Balanced {
                 "give this device more memory, use more modules, or lower the batch size",
             )
         })?;
-        with_meta_depth(targets, self.meta_depth)
+        with_meta_depths(targets, self.meta_depths.as_deref(), self.meta_depth)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What partition schemes share: one meta depth for every module.
+//! What partition schemes share: one meta depth for every module, or a listed one for each.
 
 use crate::{Fault, ModuleDepth, Parameter, Request};
 
@@ -39,6 +39,53 @@ pub fn with_meta_depth(
         .collect()
 }
 
+/// The parameter `meta_depths`, integers: one for each module, in place of `meta_depth`.
+pub fn meta_depths_parameter() -> Parameter {
+    Parameter::integers(
+        "meta_depths",
+        "Blocks of each meta module, in order, in place of `meta_depth`",
+    )
+    .optional()
+    .at_least(1.0)
+}
+
+/// Target modules of `targets` blocks, each with a meta module of the blocks that `listed` has for
+/// it, or all of `meta_depth` when nothing is listed.
+///
+/// # Errors
+///
+/// The list has not one entry for each module, or a target module has fewer blocks than the meta
+/// module that stands for it.
+pub fn with_meta_depths(
+    targets: Vec<u32>,
+    listed: Option<&[u32]>,
+    meta_depth: u32,
+) -> Result<Vec<ModuleDepth>, Fault> {
+    let Some(listed) = listed else {
+        return with_meta_depth(targets, meta_depth);
+    };
+    if listed.len() != targets.len() {
+        return Err(Fault::invalid(format!(
+            "`meta_depths` has {} entries, and there are {} modules",
+            listed.len(),
+            targets.len()
+        ))
+        .with_hint("list one meta depth for every module"));
+    }
+    let pairs = targets.into_iter().zip(listed).enumerate();
+    pairs
+        .map(|(module, (target, &meta))| {
+            if target < meta {
+                return Err(Fault::invalid(format!(
+                    "`meta_depths` has {meta} for module {module}, which has {target} of the blocks"
+                ))
+                .with_hint("a meta module has at most as many blocks as its target module"));
+            }
+            Ok(ModuleDepth { target, meta })
+        })
+        .collect()
+}
+
 /// Fails unless K is from 1 to the number of blocks.
 ///
 /// # Errors
@@ -68,6 +115,25 @@ mod tests {
         assert_eq!(
             fault.message,
             "`meta_depth` is 3, and module 1 has 2 of the blocks"
+        );
+    }
+
+    #[test]
+    fn listed_meta_depths_take_the_place_of_one_for_all() {
+        let metas = |listed: Option<&[u32]>| {
+            with_meta_depths(vec![2, 3, 1], listed, 1)
+                .map(|modules| modules.iter().map(|module| module.meta).collect::<Vec<_>>())
+                .map_err(|fault| fault.message)
+        };
+        assert_eq!(metas(None).unwrap(), [1, 1, 1]);
+        assert_eq!(metas(Some(&[2, 1, 1])).unwrap(), [2, 1, 1]);
+        assert_eq!(
+            metas(Some(&[2, 1])).unwrap_err(),
+            "`meta_depths` has 2 entries, and there are 3 modules"
+        );
+        assert_eq!(
+            metas(Some(&[2, 1, 2])).unwrap_err(),
+            "`meta_depths` has 2 for module 2, which has 1 of the blocks"
         );
     }
 

@@ -9,6 +9,7 @@ use incubate_plugin::{
 
 struct Uniform {
     meta_depth: u32,
+    meta_depths: Option<Vec<u32>>,
 }
 
 impl Partition for Uniform {
@@ -17,18 +18,20 @@ impl Partition for Uniform {
             "The same number of blocks for every module, the remainder to the first ones",
         )
         .parameter(division::meta_depth_parameter())
+        .parameter(division::meta_depths_parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
         Ok(Self {
             meta_depth: settings.get("meta_depth")?,
+            meta_depths: settings.get("meta_depths")?,
         })
     }
 
     fn divide(&self, request: &Request) -> Result<Vec<ModuleDepth>, Fault> {
         division::check_modules(request)?;
         let targets = depths::uniform(request.blocks.len() as u32, request.modules);
-        division::with_meta_depth(targets, self.meta_depth)
+        division::with_meta_depths(targets, self.meta_depths.as_deref(), self.meta_depth)
     }
 }
 

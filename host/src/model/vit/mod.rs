@@ -5,6 +5,7 @@ mod config;
 mod cost;
 mod names;
 mod patch;
+pub(super) mod position;
 mod stage;
 
 pub use config::VitConfig;

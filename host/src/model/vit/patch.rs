@@ -42,6 +42,12 @@ impl PatchEmbedding {
         }
     }
 
+    /// Height and width of a patch, in pixels.
+    pub(super) fn size(&self) -> usize {
+        let [_, _, size, _] = self.proj.weight.dims();
+        size
+    }
+
     /// `[batch, channels, height, width]` to `[batch, patches, token width]`, row by row.
     pub(super) fn forward(&self, images: Tensor<4>, precision: Precision) -> Tensor<3> {
         let weight = self.proj.weight.val();

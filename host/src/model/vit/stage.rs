@@ -4,11 +4,12 @@
 //! owns the final norm and the classifier. A single stage owns all of it.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 use super::block::Block;
 use super::config::VitConfig;
 use super::patch::PatchEmbedding;
+use super::position::interpolate;
 use crate::model::initial::Initial;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::network::Activation;
@@ -55,6 +56,32 @@ impl VitStage {
     /// Blocks in the stage.
     pub(in crate::model) const fn depth(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// The stage for pictures of `size` pixels in each direction: the position embedding, if the
+    /// stage has one, is interpolated.
+    pub(in crate::model) fn for_pictures(mut self, size: usize) -> Self {
+        if let (Some(pos_embed), Some(patch_embed)) = (&self.pos_embed, &self.patch_embed) {
+            let [_, tokens, width] = pos_embed.dims();
+            let (old_side, new_side) = ((tokens - 1).isqrt(), size / patch_embed.size());
+            if old_side != new_side {
+                let device = pos_embed.lazy_device();
+                let values: Vec<f32> = pos_embed.val().into_data().iter().collect();
+                let values = interpolate(&values, width, old_side, new_side);
+                let shape = [1, 1 + new_side * new_side, width];
+                let values = TensorData::new(values, shape);
+                self.pos_embed = Some(Param::from_tensor(Tensor::from_data(values, &device)));
+            }
+        }
+        self
+    }
+
+    /// Whether the parameter with this name within a block belongs to the last linear map of a
+    /// residual branch.
+    pub(in crate::model) fn ends_branch(within: &str) -> bool {
+        ["attn.proj.", "mlp.fc2."]
+            .iter()
+            .any(|map| within.starts_with(map))
     }
 
     /// Stage 0 takes pictures, the others tokens; the last gives logits, the others tokens: all of

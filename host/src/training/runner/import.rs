@@ -125,11 +125,12 @@ impl Runner {
             Unit::Assemble => Phase::FineTune,
         };
         let score = if evaluated {
-            self.score(&network, self.prepared.experiment().phase(phase).batch)?
+            self.answers(&network, unit)?.score()
         } else {
             Score {
                 loss: f64::NAN,
                 accuracy: f64::NAN,
+                top5: f64::NAN,
             }
         };
         let result = UnitResult {
@@ -141,7 +142,7 @@ impl Runner {
             trained_parameters: 0,
             ..self.result(unit, &network, score, from)
         };
-        let metadata = self.metadata(&result);
+        let metadata = self.metadata(unit, &network, &result);
         let weights = match (unit, trained(phase)) {
             (Unit::Train(_), Trained::Module(index)) => {
                 stage_to_safetensors(&network.stages()[index], &metadata)
@@ -161,6 +162,7 @@ impl Runner {
             unit: unit.to_string(),
             loss: result.loss,
             accuracy: result.accuracy,
+            top5: result.top5,
             seconds: result.seconds,
         };
         log.observe(&event).map_err(TrainError::from)?;
@@ -202,9 +204,9 @@ impl Runner {
 
     /// A whole network with the depths of a phase.
     fn whole(&self, phase: Phase, checkpoint: &Checkpoint) -> Result<Network, ImportError> {
-        let depths = depths(phase, &self.division);
-        let model = &self.prepared.experiment().model;
-        Ok(checkpoint.network(model, &depths, &self.device.device)?)
+        let depths = depths(phase, &self.division, self.prepared.experiment());
+        let model = self.prepared.experiment().architecture(phase);
+        Ok(checkpoint.network(&model, &depths, &self.device.device)?)
     }
 
     /// The hybrid around module `index`, with the digest of the meta model.
@@ -247,8 +249,12 @@ impl Runner {
 
     /// The block of the checkpoint that module `index` begins with.
     fn part_of(&self, index: usize, checkpoint: &Checkpoint) -> Result<(usize, Part), ImportError> {
-        let targets = depths(Phase::FineTune, &self.division);
-        let hybrid = depths(Phase::Module(index), &self.division);
+        let targets = depths(Phase::Baseline, &self.division, self.prepared.experiment());
+        let hybrid = depths(
+            Phase::Module(index),
+            &self.division,
+            self.prepared.experiment(),
+        );
         let found = &checkpoint.dimensions().stages;
         let refuse = |reason| {
             Err(ImportError::NoModule {

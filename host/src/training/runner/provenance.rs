@@ -1,0 +1,98 @@
+//! What results and files of weights say about what made them.
+
+use std::collections::BTreeMap;
+
+use super::Runner;
+use crate::model::Network;
+use crate::run::{Unit, UnitResult};
+use crate::training::Score;
+
+impl Runner {
+    /// A result without the length, the compute, and the digest.
+    pub(super) fn result(
+        &self,
+        unit: Unit,
+        network: &Network,
+        score: Score,
+        built_from: BTreeMap<String, String>,
+    ) -> UnitResult {
+        UnitResult {
+            unit: unit.to_string(),
+            device: self.device.name.clone(),
+            loss: score.loss,
+            accuracy: score.accuracy,
+            top5: Some(score.top5),
+            parameters: network.parameter_count(),
+            trained_parameters: network.trained_parameter_count(),
+            epochs: 0,
+            updates: 0,
+            pictures: 0,
+            forward_macs: 0,
+            backward_macs: 0,
+            seconds: 0.0,
+            weights_sha256: String::new(),
+            built_from,
+            fallbacks: Vec::new(),
+            imported: None,
+        }
+    }
+
+    /// What a file of weights says about what made it.
+    pub(super) fn metadata(
+        &self,
+        unit: Unit,
+        network: &Network,
+        result: &UnitResult,
+    ) -> BTreeMap<String, String> {
+        let mut metadata = BTreeMap::from([
+            (
+                "incubate.version".to_owned(),
+                env!("CARGO_PKG_VERSION").to_owned(),
+            ),
+            (
+                "incubate.experiment".to_owned(),
+                self.prepared.experiment().name.clone(),
+            ),
+            ("incubate.unit".to_owned(), result.unit.clone()),
+            (
+                "incubate.seed".to_owned(),
+                self.prepared.experiment().seed.to_string(),
+            ),
+            ("incubate.accuracy".to_owned(), result.accuracy.to_string()),
+            ("incubate.loss".to_owned(), result.loss.to_string()),
+            (
+                "incubate.data_sha256".to_owned(),
+                self.prepared.resolved.dataset.digest.clone(),
+            ),
+            ("incubate.division".to_owned(), json(&self.division)),
+            (
+                "incubate.model".to_owned(),
+                json(&self.prepared.experiment().written_by(unit)),
+            ),
+            ("incubate.depths".to_owned(), json(&network.depths())),
+            ("incubate.built_from".to_owned(), json(&result.built_from)),
+        ]);
+        if !self.prepared.experiment().reference.is_empty() {
+            let reference = json(&self.prepared.experiment().reference);
+            metadata.insert("incubate.reference".to_owned(), reference);
+        }
+        if let Some(imported) = &result.imported {
+            metadata.insert("incubate.imported".to_owned(), json(imported));
+        }
+        for (role, plugin) in self.prepared.records() {
+            metadata.insert(
+                format!("incubate.plugin.{role}"),
+                format!(
+                    "{}@{} sha256:{}",
+                    plugin.name, plugin.version, plugin.sha256
+                ),
+            );
+        }
+        metadata
+    }
+}
+
+/// A value as JSON; plain data always has one.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
