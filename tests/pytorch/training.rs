@@ -412,11 +412,8 @@ impl Run {
 fn share(batch: &Batch) -> Option<f32> {
     let targets = batch.soft_targets.as_ref()?;
     let classes = targets.len() / batch.labels.len();
-    let pairs = batch.labels.iter().zip(batch.labels.iter().rev());
-    let row = pairs
-        .into_iter()
-        .position(|(label, partner)| label != partner)
-        .unwrap();
+    let mut pairs = batch.labels.iter().zip(batch.labels.iter().rev());
+    let row = pairs.position(|(label, partner)| label != partner).unwrap();
     Some(targets[row * classes + batch.labels[row] as usize])
 }
 
