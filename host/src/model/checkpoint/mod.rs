@@ -176,13 +176,13 @@ fn position(groups: &[(String, Group)], key: Option<&str>) -> Result<usize, Prob
             .find_map(|key| at(key))
             .or((groups.len() == 1).then_some(0)),
     };
-    found.ok_or_else(|| Problem::UnknownKey {
-        key: key.unwrap_or("model").to_owned(),
-        known: groups
-            .iter()
-            .map(|(name, _)| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+    found.ok_or_else(|| {
+        let mut known: Vec<String> = groups.iter().map(|(name, _)| format!("`{name}`")).collect();
+        known.sort();
+        Problem::UnknownKey {
+            key: key.unwrap_or("model").to_owned(),
+            known: known.join(", "),
+        }
     })
 }
 
