@@ -176,13 +176,14 @@ fn position(groups: &[(String, Group)], key: Option<&str>) -> Result<usize, Prob
             .find_map(|key| at(key))
             .or((groups.len() == 1).then_some(0)),
     };
-    found.ok_or_else(|| Problem::UnknownKey {
-        key: key.unwrap_or("model").to_owned(),
-        known: groups
-            .iter()
-            .map(|(name, _)| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+    found.ok_or_else(|| {
+        let mut names: Vec<&str> = groups.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let known: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        Problem::UnknownKey {
+            key: key.unwrap_or("model").to_owned(),
+            known: known.join(", "),
+        }
     })
 }
 

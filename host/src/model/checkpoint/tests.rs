@@ -558,7 +558,7 @@ fn safetensors_headers_are_not_believed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     /// Whatever happened to a file, reading it ends with weights or an error.
     #[test]

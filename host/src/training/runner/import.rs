@@ -265,10 +265,15 @@ impl Runner {
             })
         };
         let before = |depths: &[usize]| depths[..index].iter().sum();
-        if *found == hybrid && hybrid != targets {
+        // timm's naming has one list of blocks for all stages.
+        let whole = checkpoint.has("cls_token") && checkpoint.has("norm.weight");
+        let is = |depths: &[usize]| {
+            found == depths || (whole && *found == [depths.iter().sum::<usize>()])
+        };
+        if is(&hybrid) && hybrid != targets {
             return Ok((before(&hybrid), Part::Hybrid));
         }
-        if *found == targets || (found.len() == 1 && found[0] == targets.iter().sum::<usize>()) {
+        if is(&targets) {
             return Ok((before(&targets), Part::Alone));
         }
         if *found != [targets[index]] {
@@ -277,7 +282,7 @@ impl Runner {
         let last = targets.len() - 1;
         let ends = [
             (checkpoint.has("cls_token"), index == 0),
-            (checkpoint.has("head.weight"), index == last),
+            (checkpoint.has("norm.weight"), index == last),
         ];
         if ends.iter().any(|(has, needs)| has != needs) {
             return refuse("it stands in another place of its network");
