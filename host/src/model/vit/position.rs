@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(found.len(), expected.len());
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(
-                    (found - expected).abs() < 2e-6,
+                    (found - expected).abs() < 1e-6,
                     "{old_side} to {new_side}: {found} and {expected}"
                 );
             }
