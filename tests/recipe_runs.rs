@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use incubate::model::metadata_of;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::tempdir;
@@ -167,6 +168,12 @@ fn the_average_is_what_is_evaluated_and_written() {
         train(folder.path(), name, &["baseline"], &all)
     };
     let half = average("half", "0.5", &[]);
+    let metadata = |run: &Path| {
+        let file = run.join("units/baseline/weights.safetensors");
+        metadata_of(&fs::read(file).unwrap()).unwrap()
+    };
+    assert_eq!(metadata(&half)["incubate.average"], "0.5");
+    assert!(!metadata(&plain).contains_key("incubate.average"));
     // Training itself does not change.
     assert_eq!(
         updates(&half, "baseline", "loss"),

@@ -101,7 +101,7 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(
-        "{place}: the loss is {loss} with plugin {plugin} on pictures {pictures} (lower the rate, {rate:e} here, clip the gradients with `clip`, look at the pictures, or check the loss plugin)"
+        "{place}: the loss is {loss} with {plugin} on pictures {pictures} (lower the rate, {rate:e} here, clip the gradients with `clip`, look at the pictures, or check the loss plugin)"
     )]
     NotFinite {
         /// Where.

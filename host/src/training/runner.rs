@@ -362,7 +362,11 @@ impl Runner {
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
-        let metadata = self.metadata(Unit::Train(phase), &network, &result);
+        let mut metadata = self.metadata(Unit::Train(phase), &network, &result);
+        let decay = experiment.phase(phase).ema;
+        if decay > 0.0 {
+            metadata.insert("incubate.average".to_owned(), decay.to_string());
+        }
         let weights = match trained(phase) {
             Trained::All => network_to_safetensors(&network, &metadata),
             Trained::Module(index) => stage_to_safetensors(&network.stages()[index], &metadata),
