@@ -151,6 +151,7 @@ fn compute(hook: &mut LossHook, network: &Network) -> Result<Tensor<1>, String> 
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights,
+        teacher: None,
     };
     let loss = hook
         .compute(&step, inputs)

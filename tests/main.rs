@@ -17,6 +17,7 @@ mod gpu;
 mod grants;
 mod hostile;
 mod lock;
+mod losses;
 mod new_plugin;
 mod operations;
 mod parity;

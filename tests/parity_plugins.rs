@@ -166,6 +166,7 @@ fn loss(logits: &str, smoothing: f64, soft: bool) -> f64 {
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights: Vec::new(),
+        teacher: None,
     };
     let loss = hook.compute(&step, inputs).unwrap();
     f64::from(loss.read().unwrap()[0])

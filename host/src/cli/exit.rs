@@ -45,16 +45,18 @@ pub(super) fn code(error: &Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return match error {
-            TrainError::PluginRefused { .. } | TrainError::NoFallback { .. } => {
-                Some(PLUGIN_REFUSED)
-            }
+            TrainError::PluginRefused { .. }
+            | TrainError::NoFallback { .. }
+            | TrainError::DependentFallback { .. } => Some(PLUGIN_REFUSED),
             TrainError::PluginFailed { source, .. } if source.is_limit() => Some(PLUGIN_LIMIT),
             TrainError::PluginFailed { .. }
             | TrainError::NotConnected { .. }
             | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
             TrainError::NotFinite { .. } => Some(DIVERGED),
             TrainError::Data(_) => Some(DATA),
-            TrainError::Model(_) | TrainError::UnknownUnit { .. } => Some(USAGE),
+            TrainError::Model(_) | TrainError::UnknownUnit { .. } | TrainError::NoTerm { .. } => {
+                Some(USAGE)
+            }
             TrainError::Run(_)
             | TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }

@@ -5,11 +5,15 @@ mod error;
 mod failure;
 mod identity;
 mod layers;
+mod loss;
 mod resolve;
 mod schema;
+mod teacher;
 
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
+pub use loss::{LossConfig, LossTerm};
 pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
 pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};
+pub use teacher::{Teacher, TeacherCheckpoint};

@@ -9,6 +9,7 @@ use super::ExperimentError;
 use super::check::check;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Experiment, PhaseConfig};
+use super::teacher;
 use crate::data::{self, DataConfig, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -113,12 +114,14 @@ fn names_its_own_plugin(table: &Table, key: &str) -> bool {
     let (Some(phase), Some(shared)) = (parts.next(), parts.next()) else {
         return false;
     };
-    let plugin = |table: Option<&Value>| table.and_then(|table| table.get("plugin")).cloned();
-    let own = plugin(table.get(phase).and_then(|phase| phase.get(shared)));
+    let named = |table: Option<&Value>| {
+        ["plugin", "terms"].map(|name| table.and_then(|table| table.get(name)).cloned())
+    };
+    let own = named(table.get(phase).and_then(|phase| phase.get(shared)));
     PHASES.contains(&phase)
         && SHARED.contains(&shared)
-        && own.is_some()
-        && own != plugin(table.get(shared))
+        && own.iter().any(Option::is_some)
+        && own != named(table.get(shared))
 }
 
 /// The keys that can have set `key`, nearest first.
@@ -199,8 +202,21 @@ fn parse(text: &str, path: &Path) -> Result<Table, ExperimentError> {
 fn anchor(table: &mut Table, folder: &Path) {
     for (key, value) in table {
         match value {
+            Value::Table(inner) if key == "teacher" => {
+                if let Some(Value::String(path)) = inner.get_mut("weights") {
+                    *path = folder.join(&*path).display().to_string();
+                }
+            }
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
-            Value::String(text) if key == "path" || key == "plugin" && Reference::is_file(text) => {
+            Value::Array(terms) if key == "terms" => {
+                let tables = terms.iter_mut().filter_map(Value::as_table_mut);
+                tables.for_each(|term| anchor(term, folder));
+            }
+            Value::String(text)
+                if key == "path"
+                    || key == "plugin" && Reference::is_file(text)
+                    || key == "teacher" && text != teacher::META =>
+            {
                 *text = folder.join(&*text).display().to_string();
             }
             _ => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::OnFailure;
+use super::{LossConfig, OnFailure, Teacher};
 use crate::data::{Augmentation, DataConfig};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -140,7 +140,10 @@ pub struct PhaseConfig {
     /// The learning-rate schedule.
     pub schedule: PluginConfig,
     /// The training loss.
-    pub loss: PluginConfig,
+    pub loss: LossConfig,
+    /// The network that losses may learn from, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teacher>,
 }
 
 impl PhaseConfig {

@@ -142,6 +142,12 @@ pub enum PluginErrorKind {
         /// The most similar names.
         nearest: Vec<String>,
     },
+    /// The plugin asks a teacher in a phase without one.
+    #[error("the plugin imports `incubate:plugin/teacher`, and phase `{table}` has no teacher (name one in its table: `[{table}] teacher = \"meta\"` for the meta model, or the path of a checkpoint{})", elsewhere(.table))]
+    NoTeacher {
+        /// The table of the phase in an experiment.
+        table: String,
+    },
     /// A function of the contract has another shape, or does not exist.
     #[error("the plugin does not fit version {host} of the contract: {reason} ({})", fitting(.plugin.as_ref(), .host))]
     Interface {
@@ -289,6 +295,15 @@ impl PluginError {
 
 /// Names that a list in an error shows.
 const NAMES: usize = 12;
+
+/// Where else the loss can be named, for the phase that the meta model cannot teach.
+fn elsewhere(table: &str) -> &'static str {
+    if table == "meta" {
+        "; the meta model cannot teach itself, so a loss for the modules alone stands in `[module.loss]`"
+    } else {
+        ""
+    }
+}
 
 fn list(names: &[String]) -> String {
     if names.is_empty() {

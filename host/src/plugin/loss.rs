@@ -61,6 +61,9 @@ pub struct LossInputs {
     /// The weights that the hook may see, by name, in the order of the network and the shapes of the
     /// weight file; empty unless [`LossHook::weights`] names some.
     pub weights: Vec<(String, AnyTensor)>,
+    /// The teacher's logits for the same pictures, shape `[pictures, classes]`, a constant; seen by a hook
+    /// that [asks a teacher](LossHook::asks_teacher) and no other.
+    pub teacher: Option<AnyTensor>,
 }
 
 /// A configured loss for one phase.
@@ -70,6 +73,7 @@ pub struct LossHook {
     context: Context,
     needs: Needs,
     weights: Option<WeightNames>,
+    asks_teacher: bool,
 }
 
 remembering!(LossHook);
@@ -103,6 +107,7 @@ impl LossHook {
             session,
             context,
             weights: plugin.weights().cloned(),
+            asks_teacher: plugin.asks_teacher(),
             needs: Needs {
                 network_features: needs.contains(contract::Features::NETWORK_FEATURES),
                 meta_features: needs.contains(contract::Features::META_FEATURES),
@@ -161,6 +166,11 @@ impl LossHook {
         self.weights.as_ref()
     }
 
+    /// Whether the hook asks a teacher, so that [`LossInputs::teacher`] is needed.
+    pub const fn asks_teacher(&self) -> bool {
+        self.asks_teacher
+    }
+
     /// The loss: a tensor of one float, still connected to what it was computed from. Whether it
     /// is finite is left to the caller, since to look would wait for the device.
     ///
@@ -201,12 +211,14 @@ impl LossHook {
         };
         let granted = self.weights.as_ref();
         let weights = std::mem::take(&mut inputs.weights);
+        let teacher = inputs.teacher.take().filter(|_| self.asks_teacher);
         let loss = self
             .session
             .answer(Hook::Compute, Some(step.update), |store, exports| {
                 if let Some(granted) = granted {
                     store.data_mut().weights.lend(granted, weights);
                 }
+                store.data_mut().teacher.lend(teacher);
                 let arena = &mut store.data_mut().arena;
                 let inputs = match hand_over(arena, inputs) {
                     Ok(inputs) => inputs,

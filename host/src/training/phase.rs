@@ -3,6 +3,7 @@
 mod news;
 mod rates;
 mod step;
+mod terms;
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::cost::PhaseCost;
 use super::error::Place;
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
+use super::guides::{Guides, Seen};
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
@@ -20,9 +22,10 @@ use crate::experiment::PhaseConfig;
 use crate::model::Network;
 use crate::optimizer::{AdamWConfig, Decay, Group as ParameterGroup, Optimizer, Stepped};
 use crate::phase::Phase;
-use crate::plugin::{Context, LossHook, PluginError, Schedule};
+use crate::plugin::{Context, PluginError, Schedule};
 use crate::random::Seed;
 use crate::run::{CallWriter, RunFolder};
+use terms::Terms;
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
 const BETWEEN_COSTS: Duration = Duration::from_secs(10);
@@ -46,8 +49,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) seed: u64,
     /// The device that trains; its tensors record gradients.
     pub(super) device: &'a Device,
-    /// The whole meta model, recording no gradients, for hooks that compare with its features.
-    pub(super) meta: Option<Network>,
+    /// The frozen networks that hooks compare with; they record no gradients.
+    pub(super) guides: Guides,
     /// Where failed calls of plugins are written down.
     pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
@@ -63,6 +66,8 @@ pub(super) struct Outcome {
     pub(super) score: Score,
     /// Plugins that failed and were replaced, in order.
     pub(super) fallbacks: Vec<Replacement>,
+    /// Pictures that the frozen networks saw.
+    pub(super) seen: Seen,
 }
 
 /// What changes while a phase is trained.
@@ -70,7 +75,8 @@ struct State<'a> {
     network: Network,
     optimizer: Optimizer,
     schedule: Standby<'a, Schedule>,
-    loss: Standby<'a, LossHook>,
+    loss: Terms<'a>,
+    seen: Seen,
     fallbacks: Vec<Replacement>,
     pending: PendingMetrics,
     /// The rate of every group; fixed for an epoch when the schedule steps by epochs.
@@ -113,8 +119,9 @@ impl PhaseTraining<'_> {
         let mut state = State {
             optimizer: Optimizer::new(self.optimizer_config(), &network, self.phase),
             network,
-            schedule: Standby::start(&self.plugins.schedule, context).map_err(start)?,
-            loss: Standby::start(&self.plugins.loss, context).map_err(start)?,
+            schedule: Standby::start(&self.plugins.schedule, context, "schedule").map_err(start)?,
+            loss: Terms::start(&self.plugins.loss, context).map_err(start)?,
+            seen: Seen::default(),
             fallbacks: Vec::new(),
             pending: PendingMetrics::default(),
             rates: [0.0; ParameterGroup::ALL.len()],
@@ -166,6 +173,7 @@ impl PhaseTraining<'_> {
             network: state.network,
             score,
             fallbacks: state.fallbacks,
+            seen: state.seen,
         })
     }
 
@@ -239,6 +247,7 @@ impl PhaseTraining<'_> {
             update,
             rate,
             loss,
+            terms,
             accuracy,
             gradient_norm,
         } in measured
@@ -247,7 +256,7 @@ impl PhaseTraining<'_> {
                 return Err(TrainError::NotFinite {
                     place: self.place(epoch, update),
                     loss,
-                    plugin: state.loss.plugin().identity().to_string(),
+                    plugin: state.loss.identities(),
                     rate,
                 });
             }
@@ -256,6 +265,7 @@ impl PhaseTraining<'_> {
                 epoch,
                 update,
                 loss,
+                terms,
                 accuracy,
                 rate,
                 gradient_norm,

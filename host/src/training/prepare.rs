@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{TrainError, fallback};
-use crate::experiment::{Experiment, PluginConfig, Resolved};
+use crate::experiment::{Experiment, LossTerm, PluginConfig, Resolved};
 use crate::phase::Phase;
 use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
@@ -21,13 +21,31 @@ pub struct Configured {
     pub fallback: Option<Box<Self>>,
 }
 
+/// One hook of a loss.
+#[derive(Debug)]
+pub struct LossPart {
+    /// Its place within the phase: `loss`, or `loss.0` and so on in a sum.
+    pub name: String,
+    /// The plugin.
+    pub configured: Configured,
+    /// What the experiment says about it.
+    pub(super) term: LossTerm,
+}
+
+impl LossPart {
+    /// The factor of the hook in the loss at one of `updates` updates, from 0.
+    pub fn weight_at(&self, update: u64, updates: u64) -> f64 {
+        self.term.weight_at(update, updates)
+    }
+}
+
 /// The plugins of one phase.
 #[derive(Debug)]
 pub struct PhasePlugins {
     /// The learning-rate schedule.
     pub schedule: Configured,
-    /// The training loss.
-    pub loss: Configured,
+    /// The hooks of the training loss; at least one.
+    pub loss: Vec<LossPart>,
 }
 
 /// An experiment whose plugins are loaded and whose parameters are checked.
@@ -57,10 +75,9 @@ impl Prepared {
     /// Every plugin with the name of its role: `partition`, `meta.schedule`, `meta.loss`, …
     fn roles(&self) -> impl Iterator<Item = (String, &Configured)> {
         let phases = self.phases.iter().flat_map(|(phase, plugins)| {
-            [
-                (format!("{phase}.schedule"), &plugins.schedule),
-                (format!("{phase}.loss"), &plugins.loss),
-            ]
+            let parts = plugins.loss.iter();
+            std::iter::once((format!("{phase}.schedule"), &plugins.schedule))
+                .chain(parts.map(move |part| (format!("{phase}.{}", part.name), &part.configured)))
         });
         std::iter::once(("partition".to_owned(), &self.partition)).chain(phases)
     }
@@ -136,9 +153,24 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
     ] {
         let config = experiment.phase(phase);
         let role = |name: &str| format!("{}.{name}", phase.kind());
+        let mut loss = Vec::new();
+        for (name, term) in config.loss.terms() {
+            let configured = configure(host, &role(&name), &term.config(), Kind::LossHook)?;
+            if configured.plugin.asks_teacher() && config.teacher.is_none() {
+                return Err(TrainError::PluginRefused {
+                    role: role(&name),
+                    source: configured.plugin.without_teacher(phase.kind()),
+                });
+            }
+            loss.push(LossPart {
+                name,
+                configured,
+                term,
+            });
+        }
         let plugins = PhasePlugins {
             schedule: configure(host, &role("schedule"), &config.schedule, Kind::LrSchedule)?,
-            loss: configure(host, &role("loss"), &config.loss, Kind::LossHook)?,
+            loss,
         };
         phases.insert(phase.kind(), plugins);
     }

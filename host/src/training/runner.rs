@@ -12,12 +12,14 @@ use super::cost::{EqualCompute, trained};
 use super::division::{Division, divide};
 use super::evaluation::{Score, evaluate};
 use super::fallback::Standby;
+use super::guides::{Guides, Wanted};
 use super::phase::PhaseTraining;
 use super::report::Report;
 use super::{PhaseCost, Prepared, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
+use crate::experiment::Teacher;
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -288,7 +290,7 @@ impl Runner {
         let plugins = self.prepared.phase(phase);
         let cost = self.cost(phase);
         let built = self.assembly().initial(phase)?;
-        let meta = self.meta_for(phase)?;
+        let guides = self.guides(phase)?;
         observer.observe(&Event::UnitStarted {
             unit: phase.to_string(),
             epochs: cost.epochs,
@@ -296,7 +298,9 @@ impl Runner {
             batch: experiment.phase(phase).batch,
             trained_parameters: built.network.trained_parameter_count(),
         })?;
-        let meta_macs = meta.as_ref().map_or(0, |meta| self.forward_macs(meta));
+        let macs = |network: Option<&Network>| network.map_or(0, |one| self.forward_macs(one));
+        let meta_macs = macs(guides.meta.as_ref());
+        let teacher_macs = macs(guides.teacher.as_ref());
         let training = PhaseTraining {
             phase,
             config: experiment.phase(phase),
@@ -306,7 +310,7 @@ impl Runner {
             picture_size: self.picture_size(),
             seed: experiment.seed,
             device: &self.device.device,
-            meta,
+            guides,
             folder: &self.folder,
             read_every: if self.device.waits_for_reads {
                 READ_EVERY_ON_GPU
@@ -325,7 +329,9 @@ impl Runner {
             epochs: cost.epochs,
             updates: cost.updates(),
             pictures: cost.pictures(),
-            forward_macs: cost.pictures() * (cost.macs.forward + meta_macs),
+            forward_macs: cost.pictures() * cost.macs.forward
+                + outcome.seen.meta * meta_macs
+                + outcome.seen.teacher * teacher_macs,
             backward_macs: cost.pictures() * cost.macs.backward,
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
@@ -370,27 +376,30 @@ impl Runner {
         .phase(phase)
     }
 
-    /// The meta model, when the loss of this phase compares with its features.
-    fn meta_for(&self, phase: Phase) -> Result<Option<Network>, TrainError> {
-        let Phase::Module(_) = phase else {
-            return Ok(None);
-        };
-        let loss = &self.prepared.phase(phase).loss;
+    /// The frozen networks that the loss of this phase compares with.
+    fn guides(&self, phase: Phase) -> Result<Guides, TrainError> {
         let context = Context {
             seed: Seed(self.prepared.experiment().seed),
             phase,
         };
-        let hook = Standby::<LossHook>::start(loss, context);
-        let hook = hook.map_err(|source| TrainError::PluginRefused {
-            role: "module.loss".to_owned(),
-            source,
-        })?;
-        if hook.hook().needs().meta_features {
-            let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
-            Ok(Some(meta.valid()))
-        } else {
-            Ok(None)
+        let mut wanted = Wanted::default();
+        for part in &self.prepared.phase(phase).loss {
+            let hook = Standby::<LossHook>::start(&part.configured, context, &part.name);
+            let hook = hook.map_err(|source| TrainError::PluginRefused {
+                role: format!("{}.{}", phase.kind(), part.name),
+                source,
+            })?;
+            wanted.meta_features |= hook.hook().needs().meta_features;
+            wanted.teacher |= hook.hook().asks_teacher();
         }
+        let mut guides = Guides::default();
+        let teacher = self.prepared.experiment().phase(phase).teacher.as_ref();
+        guides.meta_teaches = wanted.teacher && teacher == Some(&Teacher::Meta);
+        if guides.meta_teaches || wanted.meta_features && phase.module().is_some() {
+            let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
+            guides.meta = Some(meta.valid());
+        }
+        Ok(guides)
     }
 
     /// Forward MACs of one picture through a network.
