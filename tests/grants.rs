@@ -51,7 +51,7 @@ fn assert_says(error: &str, phrases: &[&str]) {
 fn every_grant_is_needed_by_what_it_opens_and_by_nothing_else() {
     for (name, grant, interface) in [
         ("faulty-read-back", Grant::ReadBack, "readback@0.1."),
-        ("imitation", Grant::Random, "random@0.1."),
+        ("witness", Grant::Random, "random@0.1."),
         ("weight-penalty", Grant::Weights, "weights@0.1."),
     ] {
         let reference = component(name);
@@ -474,9 +474,9 @@ fn what_is_written_wrongly_is_refused_with_the_right_form() {
         2,
         &["`partition.limits.fule`", "did you mean `fuel`?"],
     );
-    let imitation = format!("loss.plugin={}", component("imitation"));
+    let witness = format!("loss.plugin={}", component("witness"));
     set(
-        &[&imitation],
+        &[&witness],
         10,
         &[
             "`meta.loss`",
