@@ -38,10 +38,15 @@ fn any<const D: usize>(tensor: Tensor<D>) -> AnyTensor {
 
 fn near(what: &str, found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(1e-3_f64, |all, one| all.max(one.abs()));
+    let largest = expected
+        .iter()
+        .fold(1e-3_f64, |all, one| all.max(one.abs()));
     for (found, expected) in found.iter().zip(expected) {
         let error = (found - expected).abs() / largest;
-        assert!(error < TOLERANCE, "{what}: {found} where {expected} is right");
+        assert!(
+            error < TOLERANCE,
+            "{what}: {found} where {expected} is right"
+        );
     }
 }
 

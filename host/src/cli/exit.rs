@@ -7,6 +7,7 @@ use crate::builder::NewError;
 use crate::device::DeviceError;
 use crate::experiment::ExperimentError;
 use crate::lock::LockError;
+use crate::model::CheckpointError;
 use crate::plugin::{PluginError, ReplayError};
 use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlaceError};
 use crate::run::{ParcelError, RunError};
@@ -54,9 +55,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
             TrainError::NotFinite { .. } => Some(DIVERGED),
             TrainError::Data(_) => Some(DATA),
-            TrainError::Model(_) | TrainError::UnknownUnit { .. } | TrainError::NoTerm { .. } => {
-                Some(USAGE)
-            }
+            TrainError::Model(_)
+            | TrainError::Checkpoint(_)
+            | TrainError::Teacher { .. }
+            | TrainError::UnknownUnit { .. }
+            | TrainError::NoTerm { .. } => Some(USAGE),
             TrainError::Run(_)
             | TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }
@@ -132,7 +135,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
     }
-    if cause.is::<NewError>() {
+    if cause.is::<NewError>() || cause.is::<CheckpointError>() {
         return Some(USAGE);
     }
     cause.is::<DeviceError>().then_some(DEVICE)

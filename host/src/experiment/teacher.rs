@@ -25,8 +25,7 @@ pub enum Teacher {
 pub struct TeacherCheckpoint {
     /// The path.
     pub weights: String,
-    /// Heads of attention; when left out, one for every 64 numbers of its width, as in the published
-    /// networks.
+    /// Heads of attention, which the weights of other programs do not show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<usize>,
 }

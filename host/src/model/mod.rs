@@ -4,6 +4,7 @@
 //! networks it is stays behind them.
 
 pub mod architecture;
+pub mod checkpoint;
 pub mod cost;
 pub mod drop_path;
 mod initial;
@@ -15,6 +16,7 @@ pub mod vit;
 pub mod weights;
 
 pub use architecture::{Architecture, ModelError};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cost::{Cost, Costs, Trained, TrainingMacs};
 pub use drop_path::DropPath;
 pub use network::{Activation, Forward, Network, Stage};

@@ -200,44 +200,64 @@ fn serialize<M: Module>(module: &M, metadata: &BTreeMap<String, String>) -> Vec<
     bytes
 }
 
-/// Replaces the parameters of a module by those of a file.
-struct Reader<'a> {
-    path: Path,
-    prefix: &'a str,
-    tensors: BTreeMap<String, safetensors::tensor::TensorView<'a>>,
-    missing: Vec<String>,
-    error: Option<WeightsError>,
+/// Replaces the parameters of a module. `values` is asked for each by its name inside the module,
+/// with the shape that a file has it in, and answers as many values, row by row, or `None` to leave
+/// the parameter as it is.
+///
+/// # Errors
+///
+/// The first error of `values`.
+pub(super) fn assign<M: Module, E>(
+    module: M,
+    values: impl FnMut(&str, &[usize]) -> Result<Option<Vec<f32>>, E>,
+) -> Result<M, E> {
+    let mut assigner = Assigner {
+        path: Path::default(),
+        values,
+        error: None,
+    };
+    let module = module.map(&mut assigner);
+    assigner.error.map_or(Ok(module), Err)
 }
 
-impl Reader<'_> {
-    /// The values of the parameter that the path names, as they lie in a file.
-    fn take(&mut self, expected: &[usize]) -> Option<Vec<f32>> {
-        let name = format!("{}{}", self.prefix, self.path.name());
-        let Some(view) = self.tensors.remove(&name) else {
-            self.missing.push(name);
-            return None;
-        };
-        if view.shape() != expected {
-            self.error.get_or_insert(WeightsError::Shape {
-                name,
-                expected: expected.to_vec(),
-                found: view.shape().to_vec(),
-            });
-            return None;
-        }
-        if view.dtype() != Dtype::F32 {
-            self.error.get_or_insert(WeightsError::Type {
-                name,
-                found: format!("{:?}", view.dtype()),
-            });
-            return None;
-        }
-        let (values, _) = view.data().as_chunks::<4>();
-        Some(values.iter().copied().map(f32::from_le_bytes).collect())
+/// The names of a module's parameters with the shapes that a file has them in.
+pub(super) fn file_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
+    #[derive(Default)]
+    struct Collector {
+        path: Path,
+        shapes: Vec<(String, Vec<usize>)>,
     }
+    impl ModuleVisitor for Collector {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let mut shape = param.dims().to_vec();
+            if D == 2 && self.path.is_linear() {
+                shape.reverse();
+            }
+            self.shapes.push((self.path.name(), shape));
+        }
+    }
+    let mut collector = Collector::default();
+    module.visit(&mut collector);
+    collector.shapes
 }
 
-impl ModuleMapper for Reader<'_> {
+/// Replaces the parameters of a module, one by one.
+struct Assigner<F, E> {
+    path: Path,
+    values: F,
+    error: Option<E>,
+}
+
+impl<F, E> ModuleMapper for Assigner<F, E>
+where
+    F: FnMut(&str, &[usize]) -> Result<Option<Vec<f32>>, E>,
+{
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.enter(name, container_type);
     }
@@ -247,13 +267,21 @@ impl ModuleMapper for Reader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.error.is_some() {
+            return param;
+        }
         let transposed = D == 2 && self.path.is_linear();
         let mut shape = param.dims();
         if transposed {
             shape.reverse();
         }
-        let Some(values) = self.take(&shape) else {
-            return param;
+        let values = match (self.values)(&self.path.name(), &shape) {
+            Ok(Some(values)) => values,
+            Ok(None) => return param,
+            Err(error) => {
+                self.error = Some(error);
+                return param;
+            }
         };
         let device = param.lazy_device();
         let mut tensor = Tensor::from_data(TensorData::new(values, shape), &device);
@@ -268,29 +296,48 @@ impl ModuleMapper for Reader<'_> {
 
 fn load<M: Module>(module: M, bytes: &[u8], prefix: &str) -> Result<M, WeightsError> {
     let file = SafeTensors::deserialize(bytes)?;
-    let mut reader = Reader {
-        path: Path::default(),
-        prefix,
-        tensors: file
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(name, view)| (name.to_owned(), view))
-            .collect(),
-        missing: Vec::new(),
-        error: None,
-    };
-    let module = module.map(&mut reader);
-    if !reader.missing.is_empty() {
-        return Err(WeightsError::Missing {
-            names: reader.missing,
-        });
+    let mut tensors: BTreeMap<String, _> = file
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix))
+        .map(|(name, view)| (name.to_owned(), view))
+        .collect();
+    let mut missing = Vec::new();
+    let mut error = None;
+    let module = assign(module, |name, expected| {
+        let name = format!("{prefix}{name}");
+        let Some(view) = tensors.remove(&name) else {
+            missing.push(name);
+            return Ok(None);
+        };
+        let wrong = if view.shape() != expected {
+            WeightsError::Shape {
+                name,
+                expected: expected.to_vec(),
+                found: view.shape().to_vec(),
+            }
+        } else if view.dtype() != Dtype::F32 {
+            WeightsError::Type {
+                name,
+                found: format!("{:?}", view.dtype()),
+            }
+        } else {
+            let (values, _) = view.data().as_chunks::<4>();
+            let values = values.iter().copied().map(f32::from_le_bytes);
+            return Ok(Some(values.collect()));
+        };
+        // What is missing or unknown says more, so it is looked for to the end.
+        error.get_or_insert(wrong);
+        Ok::<_, WeightsError>(None)
+    })?;
+    if !missing.is_empty() {
+        return Err(WeightsError::Missing { names: missing });
     }
-    if !reader.tensors.is_empty() {
+    if !tensors.is_empty() {
         return Err(WeightsError::Unexpected {
-            names: reader.tensors.into_keys().collect(),
+            names: tensors.into_keys().collect(),
         });
     }
-    match reader.error {
+    match error {
         Some(error) => Err(error),
         None => Ok(module),
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::data::DataError;
-use crate::model::{ModelError, WeightsError};
+use crate::model::{CheckpointError, ModelError, WeightsError};
 use crate::optimizer::OptimizerError;
 use crate::plugin::{Kind, PluginError};
 use crate::run::RunError;
@@ -64,6 +64,16 @@ pub enum TrainError {
         nearest: Option<String>,
         /// The names.
         known: String,
+    },
+    /// A teacher that does not fit the experiment.
+    #[error("`{table}.teacher` names `{path}`, which cannot teach here: {reason}")]
+    Teacher {
+        /// The table of the phase.
+        table: String,
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
     },
     /// A fallback that needs more than logits and targets.
     #[error(
@@ -151,6 +161,9 @@ pub enum TrainError {
         /// The reason.
         source: WeightsError,
     },
+    /// A checkpoint from elsewhere cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The run folder cannot be used.
     #[error(transparent)]
     Run(#[from] RunError),

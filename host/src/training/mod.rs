@@ -16,6 +16,7 @@ mod plan;
 mod prepare;
 mod report;
 mod runner;
+mod teacher;
 mod weights;
 
 pub use bench::{Bench, BenchCall, BenchError, Native, bench};
@@ -27,3 +28,4 @@ pub use plan::{Plan, PlannedUnit};
 pub use prepare::{Configured, LossPart, PhasePlugins, Prepared, prepare};
 pub use report::{Report, Row, Spent};
 pub use runner::Runner;
+pub use teacher::TeacherFile;

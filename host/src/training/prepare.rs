@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{TrainError, fallback};
-use crate::experiment::{Experiment, LossTerm, PluginConfig, Resolved};
+use super::{TeacherFile, TrainError, fallback};
+use crate::experiment::{Experiment, LossTerm, PhaseConfig, PluginConfig, Resolved, Teacher};
 use crate::phase::Phase;
 use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
@@ -46,6 +46,8 @@ pub struct PhasePlugins {
     pub schedule: Configured,
     /// The hooks of the training loss; at least one.
     pub loss: Vec<LossPart>,
+    /// The teacher, if it lies in a file.
+    pub teacher: Option<TeacherFile>,
 }
 
 /// An experiment whose plugins are loaded and whose parameters are checked.
@@ -100,7 +102,37 @@ impl Prepared {
                 roles.join(", ")
             )
         };
-        unused.into_iter().map(note).collect()
+        let idle = self.phases.iter().filter(|(phase, plugins)| {
+            let asked = plugins
+                .loss
+                .iter()
+                .any(|part| part.configured.plugin.asks_teacher());
+            !asked && self.phase_config(phase).teacher.is_some()
+        });
+        let idle = idle.map(|(phase, _)| {
+            format!("`{phase}.teacher` names a teacher and no loss of the phase asks it (take the line out)")
+        });
+        unused.into_iter().map(note).chain(idle).collect()
+    }
+
+    /// The settings of the phase with this table.
+    fn phase_config(&self, table: &str) -> &PhaseConfig {
+        let experiment = self.experiment();
+        match table {
+            "meta" => &experiment.meta,
+            "module" => &experiment.module,
+            "fine-tune" => &experiment.fine_tune,
+            _ => &experiment.baseline,
+        }
+    }
+
+    /// The digest of every teacher that lies in a file, by phase.
+    pub fn teachers(&self) -> BTreeMap<String, String> {
+        let files = self.phases.iter().filter_map(|(phase, plugins)| {
+            let teacher = plugins.teacher.as_ref()?;
+            Some(((*phase).to_owned(), teacher.sha256().to_owned()))
+        });
+        files.collect()
     }
 
     /// Every plugin for the record of the run, by role.
@@ -171,6 +203,12 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
         let plugins = PhasePlugins {
             schedule: configure(host, &role("schedule"), &config.schedule, Kind::LrSchedule)?,
             loss,
+            teacher: match &config.teacher {
+                Some(Teacher::Checkpoint(given)) => {
+                    Some(TeacherFile::look(experiment, phase.kind(), given)?)
+                }
+                Some(Teacher::Meta) | None => None,
+            },
         };
         phases.insert(phase.kind(), plugins);
     }

@@ -15,7 +15,7 @@ use super::fallback::Standby;
 use super::guides::{Guides, Wanted};
 use super::phase::PhaseTraining;
 use super::report::Report;
-use super::{PhaseCost, Prepared, TrainError, weights};
+use super::{PhaseCost, Prepared, TeacherFile, TrainError, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
@@ -68,6 +68,7 @@ impl Runner {
             std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
         })?;
         let plugins = prepared.records();
+        let teachers = prepared.teachers();
         let data_sha256 = prepared.resolved.dataset.digest.clone();
         let (folder, division, fallbacks) =
             if let Some((folder, experiment, record)) = RunFolder::open(path)? {
@@ -87,6 +88,17 @@ impl Runner {
                             what: format!("the plugin for `{role}` ({})", before.origin),
                             before: before.sha256.clone(),
                             now: now.sha256.clone(),
+                        });
+                    }
+                }
+                for (phase, before) in &record.teachers {
+                    if let Some(now) = teachers.get(phase)
+                        && now != before
+                    {
+                        return Err(TrainError::Changed {
+                            what: format!("the teacher of `{phase}`"),
+                            before: before.clone(),
+                            now: now.clone(),
                         });
                     }
                 }
@@ -110,6 +122,7 @@ impl Runner {
                     host_version: env!("CARGO_PKG_VERSION").to_owned(),
                     experiment_sha256: digest::sha256(toml.as_bytes()),
                     data_sha256,
+                    teachers,
                     plugins,
                     division,
                     fallbacks: replaced.into_iter().collect(),
@@ -229,7 +242,11 @@ impl Runner {
 
     /// Does one unit.
     fn finish(&self, unit: Unit, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        for needed in unit.dependencies(self.division.len()) {
+        let taught_by_meta = matches!(unit, Unit::Train(phase)
+            if self.prepared.experiment().phase(phase).teacher == Some(Teacher::Meta));
+        let teacher = taught_by_meta.then_some(Unit::Train(Phase::Meta));
+        let needs = unit.dependencies(self.division.len());
+        for needed in needs.into_iter().chain(teacher) {
             if self.folder.result(needed)?.is_none() {
                 return Err(RunError::NotReady {
                     unit: unit.to_string(),
@@ -298,9 +315,10 @@ impl Runner {
             batch: experiment.phase(phase).batch,
             trained_parameters: built.network.trained_parameter_count(),
         })?;
-        let macs = |network: Option<&Network>| network.map_or(0, |one| self.forward_macs(one));
-        let meta_macs = macs(guides.meta.as_ref());
-        let teacher_macs = macs(guides.teacher.as_ref());
+        let meta_macs = guides.meta.as_ref();
+        let meta_macs = meta_macs.map_or(0, |meta| self.forward_macs(meta));
+        let teacher = plugins.teacher.as_ref();
+        let teacher_macs = teacher.map_or(0, TeacherFile::forward_macs);
         let training = PhaseTraining {
             phase,
             config: experiment.phase(phase),
@@ -398,6 +416,11 @@ impl Runner {
         if guides.meta_teaches || wanted.meta_features && phase.module().is_some() {
             let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
             guides.meta = Some(meta.valid());
+        }
+        if let Some(file) = self.prepared.phase(phase).teacher.as_ref()
+            && wanted.teacher
+        {
+            guides.teacher = Some(file.network(&self.device.device)?);
         }
         Ok(guides)
     }
