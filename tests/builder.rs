@@ -16,6 +16,7 @@ const READING_LOSS: (&str, &[&str]) = (
     "loss",
     &["types", "log", "metrics", "random", "tensors", "readback"],
 );
+const LEARNING_LOSS: (&str, &[&str]) = ("loss", &["types", "log", "metrics", "tensors", "teacher"]);
 
 /// Every component with the interface it exports besides `description`, and what it may import.
 const EXPECTED: &[(&str, (&str, &[&str]))] = &[

@@ -12,7 +12,7 @@ use incubate::random::Seed;
 use incubate::tensor::AnyTensor;
 use serde_json::Value;
 
-use crate::command::command;
+use crate::command::incubate;
 
 /// Of float32 against float64, of the largest number of a list.
 const TOLERANCE: f64 = 1e-5;
@@ -162,8 +162,7 @@ fn every_loss_keeps_the_laws() {
         if !settings.is_empty() {
             arguments.extend(["--set", settings]);
         }
-        let answer = command(&arguments);
-        answer.succeeded();
+        let answer = incubate(&arguments).succeeded();
         assert!(answer.stdout.contains("failed: 0"), "{name} {settings}");
     }
 }

@@ -27,6 +27,7 @@ mod registry;
 mod replay;
 mod run;
 mod scripting;
+mod teacher;
 mod tidy;
 mod units;
 mod walk;

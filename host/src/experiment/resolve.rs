@@ -92,19 +92,64 @@ impl Resolved {
         let table = Table::try_from(&self.experiment).unwrap_or_default();
         let mut settings = Vec::new();
         for key in leaves(&table) {
-            let value = key
-                .split('.')
-                .try_fold(&Value::Table(table.clone()), |value, part| value.get(part))
-                .map_or_else(String::new, ToString::to_string);
             let mut keys = inherited(&key);
             if names_its_own_plugin(self.layers.table(), &key) {
                 keys.truncate(1);
             }
             let source = self.layers.source(&keys);
-            settings.push(Setting { key, value, source });
+            match found(&table, &key) {
+                Some(Value::Array(terms)) if key.ends_with(".loss.terms") => {
+                    let written = keys.iter().find_map(|key| found(self.layers.table(), key));
+                    settings.extend(term_settings(&key, &terms, written.as_ref(), &source));
+                }
+                value => settings.push(Setting {
+                    key,
+                    value: value.map_or_else(String::new, |value| value.to_string()),
+                    source,
+                }),
+            }
         }
         settings
     }
+}
+
+/// The value at a dotted key.
+fn found(table: &Table, key: &str) -> Option<Value> {
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let value = table.get(first)?;
+    if rest.is_empty() {
+        return Some(value.clone());
+    }
+    found(value.as_table()?, rest)
+}
+
+/// The settings of each term of a sum: those that stand in `written` come from `source`.
+fn term_settings(
+    key: &str,
+    terms: &[Value],
+    written: Option<&Value>,
+    source: &Source,
+) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (index, term) in terms.iter().enumerate() {
+        let Some(term) = term.as_table() else {
+            continue;
+        };
+        let written = written.and_then(|terms| terms.get(index)?.as_table());
+        for leaf in leaves(term) {
+            let stands = written.is_some_and(|written| found(written, &leaf).is_some());
+            settings.push(Setting {
+                value: found(term, &leaf).map_or_else(String::new, |value| value.to_string()),
+                key: format!("{key}.{index}.{leaf}"),
+                source: if stands {
+                    source.clone()
+                } else {
+                    Source::Default
+                },
+            });
+        }
+    }
+    settings
 }
 
 /// Whether `key` belongs to a plugin that a phase names in place of the shared one, of which it
@@ -446,7 +491,10 @@ fn unknown(key: &str, within: &str, known: &[String], layers: &Layers) -> Experi
     };
     let mut written = inherited(&full);
     written.extend(layers.keys_under(&full));
-    let source = layers.source(&written);
+    // The tables of a list are known by the list alone.
+    let mut sources = written.clone();
+    sources.extend(inherited(within));
+    let source = layers.source(&sources);
     let place = written
         .iter()
         .find(|key| layers.knows(key))

@@ -143,7 +143,7 @@ pub enum PluginErrorKind {
         nearest: Vec<String>,
     },
     /// The plugin asks a teacher in a phase without one.
-    #[error("the plugin imports `incubate:plugin/teacher`, and phase `{table}` has no teacher (name one in its table: `[{table}] teacher = \"meta\"` for the meta model, or the path of a checkpoint{})", elsewhere(.table))]
+    #[error("the plugin imports `incubate:plugin/teacher`, and phase `{table}` has no teacher ({})", teachers(.table))]
     NoTeacher {
         /// The table of the phase in an experiment.
         table: String,
@@ -296,12 +296,13 @@ impl PluginError {
 /// Names that a list in an error shows.
 const NAMES: usize = 12;
 
-/// Where else the loss can be named, for the phase that the meta model cannot teach.
-fn elsewhere(table: &str) -> &'static str {
+/// What to write for a teacher of the phase with this table.
+fn teachers(table: &str) -> String {
     if table == "meta" {
-        "; the meta model cannot teach itself, so a loss for the modules alone stands in `[module.loss]`"
+        // The meta model cannot teach itself.
+        "name a checkpoint in its table, `[meta] teacher = \"PATH\"`, or move the loss to the phase that it is for, such as `[module.loss]` with `[module] teacher = \"meta\"`".to_owned()
     } else {
-        ""
+        format!("name one in its table: `[{table}] teacher = \"meta\"` for the meta model, or the path of a checkpoint")
     }
 }
 

@@ -16,7 +16,7 @@ use super::replay::shown_nothing;
 use super::session::{Session, remembering};
 use super::settings::Settings;
 use super::state::State;
-use super::tensors::{Arena, Handle, Refusal};
+use super::tensors::{Arena, Handle, LOGITS, Reach, Refusal};
 use super::trace::Tape;
 use super::weights::WeightNames;
 
@@ -74,6 +74,7 @@ pub struct LossHook {
     needs: Needs,
     weights: Option<WeightNames>,
     asks_teacher: bool,
+    reach: Reach,
 }
 
 remembering!(LossHook);
@@ -108,6 +109,7 @@ impl LossHook {
             context,
             weights: plugin.weights().cloned(),
             asks_teacher: plugin.asks_teacher(),
+            reach: None,
             needs: Needs {
                 network_features: needs.contains(contract::Features::NETWORK_FEATURES),
                 meta_features: needs.contains(contract::Features::META_FEATURES),
@@ -171,6 +173,12 @@ impl LossHook {
         self.asks_teacher
     }
 
+    /// The last module that the gradient of the last loss enters from behind, of `modules`: the network
+    /// behind it need not be differentiated. None when the loss depends on no output of a module.
+    pub fn reached(&self, modules: usize) -> Option<usize> {
+        self.reach.map(|module| (module as usize).min(modules - 1))
+    }
+
     /// The loss: a tensor of one float, still connected to what it was computed from. Whether it
     /// is finite is left to the caller, since to look would wait for the device.
     ///
@@ -228,6 +236,8 @@ impl LossHook {
                 let answer = exports.call_compute(&mut *store, asked, &inputs)?;
                 Ok(answer.map(|handle| store.data_mut().arena.take(&handle)))
             })?;
+        let (loss, reach) = loss.unzip();
+        self.reach = reach.flatten();
         self.check(loss)
     }
 
@@ -275,25 +285,26 @@ fn write_down(state: &mut State, inputs: &contract::Inputs) {
 /// Makes handles of the inputs, which the plugin then owns.
 fn hand_over(arena: &mut Arena, inputs: LossInputs) -> Result<contract::Inputs, Refusal> {
     arena.set_device(&inputs.logits);
-    let mut features = |features: Vec<(u32, AnyTensor)>| {
+    let mut features = |features: Vec<(u32, AnyTensor)>, own: bool| {
         features
             .into_iter()
             .map(|(module, activation)| {
+                let reach = own.then_some(module);
                 Ok(contract::Feature {
                     module,
-                    activation: arena.insert(activation)?,
+                    activation: arena.insert_reaching(activation, reach)?,
                 })
             })
             .collect::<Result<Vec<_>, Refusal>>()
     };
-    let network_features = features(inputs.network_features)?;
-    let meta_features = features(inputs.meta_features)?;
+    let network_features = features(inputs.network_features, true)?;
+    let meta_features = features(inputs.meta_features, false)?;
     let soft_targets: Option<Resource<Handle>> = inputs
         .soft_targets
         .map(|targets| arena.insert(targets))
         .transpose()?;
     Ok(contract::Inputs {
-        logits: arena.insert(inputs.logits)?,
+        logits: arena.insert_reaching(inputs.logits, LOGITS)?,
         class_ids: arena.insert(inputs.class_ids)?,
         soft_targets,
         network_features,

@@ -5,6 +5,7 @@ mod rates;
 mod step;
 mod terms;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -68,6 +69,8 @@ pub(super) struct Outcome {
     pub(super) fallbacks: Vec<Replacement>,
     /// Pictures that the frozen networks saw.
     pub(super) seen: Seen,
+    /// Pictures by the last module that the gradient of their loss entered from behind.
+    pub(super) reached: BTreeMap<usize, u64>,
 }
 
 /// What changes while a phase is trained.
@@ -77,6 +80,7 @@ struct State<'a> {
     schedule: Standby<'a, Schedule>,
     loss: Terms<'a>,
     seen: Seen,
+    reached: BTreeMap<usize, u64>,
     fallbacks: Vec<Replacement>,
     pending: PendingMetrics,
     /// The rate of every group; fixed for an epoch when the schedule steps by epochs.
@@ -122,6 +126,7 @@ impl PhaseTraining<'_> {
             schedule: Standby::start(&self.plugins.schedule, context, "schedule").map_err(start)?,
             loss: Terms::start(&self.plugins.loss, context).map_err(start)?,
             seen: Seen::default(),
+            reached: BTreeMap::new(),
             fallbacks: Vec::new(),
             pending: PendingMetrics::default(),
             rates: [0.0; ParameterGroup::ALL.len()],
@@ -174,6 +179,7 @@ impl PhaseTraining<'_> {
             score,
             fallbacks: state.fallbacks,
             seen: state.seen,
+            reached: state.reached,
         })
     }
 

@@ -343,6 +343,13 @@ impl Runner {
             .transpose()?;
         let outcome = training.train(built.network, calls, observer)?;
         let network = outcome.network;
+        // What lies behind the last output that the loss depends on is not differentiated.
+        let depths = network.depths();
+        let backward_macs = outcome.reached.iter().map(|(last, pictures)| {
+            let model = &experiment.model;
+            pictures * model.backward_macs(&depths, trained(phase), *last)
+        });
+        let backward_macs = backward_macs.sum();
         let result = UnitResult {
             epochs: cost.epochs,
             updates: cost.updates(),
@@ -350,7 +357,7 @@ impl Runner {
             forward_macs: cost.pictures() * cost.macs.forward
                 + outcome.seen.meta * meta_macs
                 + outcome.seen.teacher * teacher_macs,
-            backward_macs: cost.pictures() * cost.macs.backward,
+            backward_macs,
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };

@@ -1,7 +1,9 @@
 //! What the parts of a Vision Transformer cost.
 
 use super::config::VitConfig;
-use crate::model::cost::{Cost, Costs, Products, Trained, TrainingMacs, training_macs};
+use crate::model::cost::{
+    Cost, Costs, Products, Trained, TrainingMacs, backward_macs, training_macs,
+};
 
 /// Bytes of a value.
 const VALUE: u64 = size_of::<f32>() as u64;
@@ -56,6 +58,20 @@ impl VitConfig {
         depths: &[usize],
         trained: Trained,
     ) -> TrainingMacs {
+        training_macs(&self.stage_products(depths), trained)
+    }
+
+    /// Multiplications per picture of a backward pass that begins behind stage `last`.
+    pub(in crate::model) fn backward_macs(
+        &self,
+        depths: &[usize],
+        trained: Trained,
+        last: usize,
+    ) -> u64 {
+        backward_macs(&self.stage_products(depths), trained, last)
+    }
+
+    fn stage_products(&self, depths: &[usize]) -> Vec<Products> {
         let mut stages: Vec<Products> = depths
             .iter()
             .map(|&depth| self.block_products().times(depth as u64))
@@ -66,7 +82,7 @@ impl VitConfig {
         if let Some(last) = stages.last_mut() {
             *last = last.and(self.exit_products());
         }
-        training_macs(&stages, trained)
+        stages
     }
 
     fn entry_products(&self) -> Products {

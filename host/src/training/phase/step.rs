@@ -70,7 +70,9 @@ impl PhaseTraining<'_> {
             classes: self.dataset.classes.len() as u32,
             pictures: pictures as u32,
         };
-        let sum = state.loss.ask((state.epoch, state.update), &step, &given);
+        let place = (state.epoch, state.update);
+        let modules = state.network.stages().len();
+        let sum = state.loss.ask(place, &step, &given, modules);
         self.pass_on_messages(state)?;
         let sum = sum.map_err(|reason| match reason {
             NoLoss::Plugin(source) => self.failed(state, source),
@@ -83,6 +85,9 @@ impl PhaseTraining<'_> {
         state
             .pending
             .add(loss.clone().inner(), sum.terms, logits, labels);
+        if let Some(last) = sum.reached {
+            *state.reached.entry(last).or_default() += pictures as u64;
+        }
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
         let share = loss.div_scalar(self.config.accumulation as f64);
         state

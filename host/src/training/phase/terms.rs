@@ -32,6 +32,9 @@ pub(super) struct Given {
 pub(super) struct Sum {
     /// One element, connected to what it was computed from; none when no hook has a weight.
     pub(super) loss: Option<Tensor<1>>,
+    /// The last module that the gradient enters from behind; none when the loss depends on no output of a
+    /// module.
+    pub(super) reached: Option<usize>,
     /// What each hook gave, when the loss is a sum of several; the numbers are still on the device.
     pub(super) terms: Vec<(TermLoss, Tensor<1>)>,
 }
@@ -118,16 +121,19 @@ impl<'a> Terms<'a> {
         })
     }
 
-    /// Asks every hook that counts at the update of `step`, at a place in the unit, epoch and update.
+    /// Asks every hook that counts at the update of `step`, at a place in the unit, epoch and update; the
+    /// network has `modules` modules.
     pub(super) fn ask(
         &mut self,
         place: (u32, u64),
         step: &StepInfo,
         given: &Given,
+        modules: usize,
     ) -> Result<Sum, NoLoss> {
         let several = self.0.len() > 1;
         let mut sum = Sum {
             loss: None,
+            reached: None,
             terms: Vec::new(),
         };
         for (term, weight) in self.active(step.update, step.updates) {
@@ -135,6 +141,7 @@ impl<'a> Terms<'a> {
                 .hook
                 .ask(place, |hook| hook.compute(step, given.to(hook)));
             let loss = loss.map_err(NoLoss::Plugin)?;
+            sum.reached = sum.reached.max(term.hook.hook().reached(modules));
             let loss = loss.into_scalar_tensor().map_err(|source| {
                 NoLoss::Unusable(term.hook.plugin().identity().to_string(), source)
             })?;
