@@ -70,12 +70,7 @@ fn more_modules_than_blocks_are_refused() {
 #[test]
 fn missing_data_says_what_was_expected() {
     // A plan needs no pictures where the experiment says how many there are.
-    let set = [
-        "run",
-        "fashion-mnist",
-        "--set",
-        "data.path=/no/such/folder",
-    ];
+    let set = ["run", "fashion-mnist", "--set", "data.path=/no/such/folder"];
     incubate(&set).failed(3, &["/no/such/folder", "dataset-fashion-mnist"]);
 }
 

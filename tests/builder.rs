@@ -16,28 +16,35 @@ const READING_LOSS: (&str, &[&str]) = (
     "loss",
     &["types", "log", "metrics", "random", "tensors", "readback"],
 );
+const LEARNING_LOSS: (&str, &[&str]) = ("loss", &["types", "log", "metrics", "tensors", "teacher"]);
 
 /// Every component with the interface it exports besides `description`, and what it may import.
 const EXPECTED: &[(&str, (&str, &[&str]))] = &[
     ("balanced", PARTITION),
+    ("bce", LOSS),
     ("constant", SCHEDULE),
     ("cosine", SCHEDULE),
     ("cross-entropy", LOSS),
+    ("distillation", LEARNING_LOSS),
     ("explicit", PARTITION),
     ("faulty-loss", LOSS),
     ("faulty-partition", PARTITION),
     ("faulty-read-back", READING_LOSS),
     ("faulty-schedule", SCHEDULE),
+    ("focal", LOSS),
     ("hostile-loss", LOSS),
     ("hostile-partition", PARTITION),
     ("hostile-schedule", SCHEDULE),
-    ("imitation", LOSS),
+    ("imitation", LEARNING_LOSS),
     ("lawless-loss", LOSS),
     ("lawless-partition", PARTITION),
     ("lawless-schedule", SCHEDULE),
+    ("poly-1", LOSS),
     ("step", SCHEDULE),
     ("uniform", PARTITION),
     ("weight-penalty", PENALTY),
+    ("witness", LOSS),
+    ("z-loss", LOSS),
 ];
 
 /// Components that break the contract on purpose.
@@ -129,8 +136,10 @@ fn components_export_one_kind_and_import_only_what_it_grants() {
 fn what_needs_a_grant_is_imported_only_by_the_plugins_that_test_it() {
     for (interface, expected) in [
         ("readback", &["faulty-read-back"][..]),
-        ("random", &["hostile-schedule", "imitation", "lawless-loss"]),
+        ("random", &["hostile-schedule", "lawless-loss", "witness"]),
         ("weights", &["weight-penalty"]),
+        // The experiment gives this by naming a teacher.
+        ("teacher", &["distillation", "imitation"]),
     ] {
         let importers: Vec<String> = manifest()
             .components

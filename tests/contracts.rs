@@ -553,6 +553,7 @@ fn computes(hook: &mut LossHook) -> bool {
         network_features: features(),
         meta_features: features(),
         weights: vec![("stages.0.a".to_owned(), features().remove(0).1)],
+        teacher: None,
     };
     let step = StepInfo {
         update: 0,

@@ -173,6 +173,7 @@ pub(crate) fn is_focal_loss(component: &Path) {
             network_features: Vec::new(),
             meta_features: Vec::new(),
             weights: Vec::new(),
+            teacher: None,
         };
         let loss = hook
             .compute(&step, inputs)
@@ -219,6 +220,7 @@ pub(crate) fn is_focal_loss(component: &Path) {
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights: Vec::new(),
+        teacher: None,
     };
     let one = StepInfo {
         pictures: 1,

@@ -282,7 +282,7 @@ fn a_fallback_that_cannot_be_one_is_refused_before_training() {
             "loss.on_failure.fallback=cross-entropi",
             10,
             &[
-                "`meta.loss.on_failure` names `cross-entropi`, which is no built-in loss hook; did you mean `cross-entropy`? (built in: cross-entropy)",
+                "`meta.loss.on_failure` names `cross-entropi`, which is no built-in loss hook; did you mean `cross-entropy`? (built in: cross-entropy, ",
             ],
         ),
         (

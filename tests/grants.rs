@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
-use incubate::experiment::{self, Experiment};
+use incubate::experiment::{self, Experiment, LossTerm, PhaseConfig};
 use incubate::model::{Architecture, Network, Noise, VitConfig, trained_weights};
 use incubate::phase::Phase;
 use incubate::plugin::{
@@ -51,7 +51,7 @@ fn assert_says(error: &str, phrases: &[&str]) {
 fn every_grant_is_needed_by_what_it_opens_and_by_nothing_else() {
     for (name, grant, interface) in [
         ("faulty-read-back", Grant::ReadBack, "readback@0.1."),
-        ("imitation", Grant::Random, "random@0.1."),
+        ("witness", Grant::Random, "random@0.1."),
         ("weight-penalty", Grant::Weights, "weights@0.1."),
     ] {
         let reference = component(name);
@@ -151,6 +151,7 @@ fn compute(hook: &mut LossHook, network: &Network) -> Result<Tensor<1>, String> 
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights,
+        teacher: None,
     };
     let loss = hook
         .compute(&step, inputs)
@@ -323,6 +324,12 @@ fn load(assignments: &[&str]) -> Experiment {
     experiment::load(None, &assignments).unwrap().experiment
 }
 
+/// The only hook of a phase's loss.
+fn only(phase: &PhaseConfig) -> LossTerm {
+    let (_, term) = phase.loss.terms().remove(0);
+    term
+}
+
 #[test]
 fn grants_limits_and_parameters_belong_to_one_plugin() {
     let shared = [
@@ -335,12 +342,10 @@ fn grants_limits_and_parameters_belong_to_one_plugin() {
     ];
     let experiment = load(&shared);
     for phase in [&experiment.meta, &experiment.module, &experiment.baseline] {
-        assert_eq!(
-            phase.loss.grants.reason(Grant::Random).unwrap().as_str(),
-            "noise"
-        );
-        assert_eq!(phase.loss.limits.limits.get(Limit::Fuel), 60_000_000);
-        assert_eq!(phase.loss.parameters.len(), 1);
+        let term = only(phase);
+        assert_eq!(term.grants.reason(Grant::Random).unwrap().as_str(), "noise");
+        assert_eq!(term.limits.limits.get(Limit::Fuel), 60_000_000);
+        assert_eq!(term.parameters.len(), 1);
     }
     // A phase with another plugin: it starts with nothing, and the others keep what they have.
     let more: Vec<&str> = shared
@@ -348,10 +353,11 @@ fn grants_limits_and_parameters_belong_to_one_plugin() {
         .chain(["module.loss.plugin=./b.wasm"])
         .collect();
     let experiment = load(&more);
-    assert_eq!(experiment.module.loss.grants, Grants::none());
-    assert_eq!(experiment.module.loss.limits, Default::default());
-    assert!(experiment.module.loss.parameters.is_empty());
-    assert!(experiment.meta.loss.grants.contains(Grant::Random));
+    let module = only(&experiment.module);
+    assert_eq!(module.grants, Grants::none());
+    assert_eq!(module.limits, Default::default());
+    assert!(module.parameters.is_empty());
+    assert!(only(&experiment.meta).grants.contains(Grant::Random));
     // A phase with the same plugin changes what it names: another reason, or none at all.
     let more: Vec<&str> = shared
         .into_iter()
@@ -362,7 +368,7 @@ fn grants_limits_and_parameters_belong_to_one_plugin() {
         ])
         .collect();
     let experiment = load(&more);
-    let loss = &experiment.module.loss;
+    let loss = only(&experiment.module);
     assert_eq!(loss.grants.iter().collect::<Vec<_>>(), [Grant::ReadBack]);
     assert_eq!(loss.limits.limits.get(Limit::Fuel), 60_000_000);
     assert_eq!(loss.limits.limits.get(Limit::LogBytes), 100);
@@ -380,14 +386,14 @@ fn the_command_line_cannot_hand_the_grants_of_a_file_to_another_plugin() {
         let assignments: Vec<String> = assignments.iter().map(|&one| one.to_owned()).collect();
         experiment::load(Some(file.to_str().unwrap()), &assignments).unwrap()
     };
-    let as_written = load(&[]).experiment.module.loss;
+    let as_written = only(&load(&[]).experiment.module);
     assert_eq!(
         as_written.grants.iter().collect::<Vec<_>>(),
         [Grant::ReadBack, Grant::Random]
     );
     for assignment in ["loss.plugin=./b.wasm", "module.loss.plugin=./b.wasm"] {
         let resolved = load(&[assignment]);
-        let loss = &resolved.experiment.module.loss;
+        let loss = only(&resolved.experiment.module);
         assert!(loss.plugin.ends_with("b.wasm"));
         assert_eq!(loss.grants, Grants::none(), "{assignment}");
         assert_eq!(loss.limits, Default::default(), "{assignment}");
@@ -473,9 +479,9 @@ fn what_is_written_wrongly_is_refused_with_the_right_form() {
         2,
         &["`partition.limits.fule`", "did you mean `fuel`?"],
     );
-    let imitation = format!("loss.plugin={}", component("imitation"));
+    let witness = format!("loss.plugin={}", component("witness"));
     set(
-        &[&imitation],
+        &[&witness],
         10,
         &[
             "`meta.loss`",

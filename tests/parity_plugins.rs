@@ -171,6 +171,7 @@ fn loss(logits: &str, smoothing: f64, shares: Option<&[f32]>) -> f64 {
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights: Vec::new(),
+        teacher: None,
     };
     let loss = hook.compute(&step, inputs).unwrap();
     f64::from(loss.read().unwrap()[0])

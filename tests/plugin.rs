@@ -153,6 +153,7 @@ fn inputs(logits: &Tensor<2>, ids: &Tensor<1, Int>) -> LossInputs {
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights: Vec::new(),
+        teacher: None,
     }
 }
 

@@ -349,7 +349,7 @@ fn metric(run: &Path, unit: &str, name: &str) -> Vec<f64> {
 fn a_loss_hook_sees_the_features_that_it_asks_for() {
     let folder = tempdir().unwrap();
     let plugin = format!(
-        "module.loss.plugin={}/tests/plugins/imitation.wasm",
+        "module.loss.plugin={}/tests/plugins/witness.wasm",
         env!("CARGO_MANIFEST_DIR")
     );
     let train = |name: &str, weight: &str| {

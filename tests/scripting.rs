@@ -193,6 +193,7 @@ fn inputs(classes: usize, device: &Device) -> LossInputs {
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights: Vec::new(),
+        teacher: None,
     }
 }
 

@@ -44,6 +44,19 @@ impl fmt::Display for Replacement {
     }
 }
 
+/// What one hook of a weighted sum gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TermLoss {
+    /// Its place in the sum: `loss.0`, `loss.1`, and so on.
+    pub role: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// What its loss was multiplied by.
+    pub weight: f64,
+    /// Its loss, before that.
+    pub loss: f64,
+}
+
 /// One thing that happened. Losses are means over pictures, accuracies lie between 0 and 1,
 /// times are seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +116,9 @@ pub enum Event {
         update: u64,
         /// The training loss before this update.
         loss: f64,
+        /// The hooks that were asked, when the loss is a sum of several.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        terms: Vec<TermLoss>,
         /// The share of this update's pictures that were classified rightly before it.
         accuracy: f64,
         /// The learning rate.

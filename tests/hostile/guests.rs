@@ -252,6 +252,7 @@ fn inputs() -> (Tensor<2>, LossInputs) {
         network_features: Vec::new(),
         meta_features: Vec::new(),
         weights: Vec::new(),
+        teacher: None,
     };
     (logits, inputs)
 }

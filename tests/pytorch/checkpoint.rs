@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use incubate::model::checkpoint::{Checkpoint, Format, Layout, Unseen, read, read_key};
-use incubate::model::{Architecture, DropPath, Network, VitConfig, load_network, load_stage};
+use incubate::model::{Architecture, Network, Noise, VitConfig, load_network, load_stage};
 use incubate::phase::Phase;
 use incubate::random::Seed;
 use safetensors::serialize;
@@ -40,7 +40,7 @@ fn logits(network: &Network, (shape, values): &(Vec<usize>, Vec<f32>)) -> Vec<f3
     let shape: [usize; 4] = shape.as_slice().try_into().unwrap();
     let images = TensorData::new(values.clone(), shape);
     let images = Tensor::from_data(images, &Device::flex().autodiff());
-    let logits = network.forward(images, &DropPath::off()).logits;
+    let logits = network.forward(images, &Noise::off()).logits;
     logits.inner().into_data().iter::<f32>().collect()
 }
 

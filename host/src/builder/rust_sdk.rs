@@ -35,6 +35,7 @@ const SOURCES: &[(&str, &str)] = sources!(
     "src/random.rs"
     "src/schedule.rs"
     "src/settings.rs"
+    "src/teacher.rs"
     "src/tensor/composed.rs"
     "src/tensor/mod.rs"
     "src/tensor/operators.rs"

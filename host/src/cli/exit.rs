@@ -49,9 +49,9 @@ pub(super) fn code(error: &Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return match error {
-            TrainError::PluginRefused { .. } | TrainError::NoFallback { .. } => {
-                Some(PLUGIN_REFUSED)
-            }
+            TrainError::PluginRefused { .. }
+            | TrainError::NoFallback { .. }
+            | TrainError::DependentFallback { .. } => Some(PLUGIN_REFUSED),
             TrainError::PluginFailed { source, .. } if source.is_limit() => Some(PLUGIN_LIMIT),
             TrainError::PluginFailed { .. }
             | TrainError::NotConnected { .. }
@@ -61,7 +61,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             TrainError::Data(_) => Some(DATA),
             TrainError::Model(_)
             | TrainError::Checkpoint(_)
+            | TrainError::Teacher { .. }
             | TrainError::UnknownUnit { .. }
+            | TrainError::NoTerm { .. }
             | TrainError::Start { .. }
             | TrainError::OtherNetwork { .. } => Some(USAGE),
             TrainError::Run(_)

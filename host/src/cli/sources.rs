@@ -185,7 +185,9 @@ fn references(experiment: &Experiment) -> BTreeMap<&str, String> {
         let config = experiment.phase(phase);
         let role = |name: &str| format!("{}.{name}", phase.kind());
         references.insert(&config.schedule.plugin, role("schedule"));
-        references.insert(&config.loss.plugin, role("loss"));
+        for (name, plugin) in config.loss.plugins() {
+            references.insert(plugin, role(&name));
+        }
     }
     references
 }

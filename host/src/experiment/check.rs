@@ -1,7 +1,7 @@
 //! Ranges of settings that their types cannot express, and settings that must fit each other.
 
-use super::schema::{Epochs, Experiment};
-use super::{ExperimentError, Start};
+use super::schema::{Epochs, Experiment, PhaseConfig};
+use super::{ExperimentError, LossConfig, Start, Teacher};
 use crate::data::{DataError, Dataset};
 
 /// Refuses the first setting that cannot be used.
@@ -142,6 +142,7 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                 &format!("but {reason}"),
             );
         }
+        check_loss(name, phase)?;
         for (field, value, most) in [
             ("rate", phase.rate, f64::MAX),
             ("weight_decay", phase.weight_decay, f64::MAX),
@@ -190,5 +191,66 @@ fn starts(phase: &str) -> (&'static [Start], bool) {
         "module" => (&[Start::Random, Start::Copies, Start::Grown], false),
         "fine-tune" => (&[Start::Assembled], true),
         _ => (&[Start::Random], true),
+    }
+}
+
+/// Refuses weights of terms that cannot be meant, a time of the phase in which no term counts, and a
+/// teacher that cannot be there.
+fn check_loss(name: &str, phase: &PhaseConfig) -> Result<(), ExperimentError> {
+    /// Updates at which it is looked whether some term counts.
+    const LOOKS: u64 = 10_000;
+    let range = |key: String, value: String, reason: &str| {
+        Err(ExperimentError::Range {
+            key,
+            value,
+            reason: reason.to_owned(),
+        })
+    };
+    if name == "meta" && phase.teacher == Some(Teacher::Meta) {
+        return range(
+            "meta.teacher".into(),
+            "meta".into(),
+            "but the meta model cannot teach itself (name the teacher in the tables of other phases)",
+        );
+    }
+    let LossConfig::Sum(terms) = &phase.loss else {
+        return Ok(());
+    };
+    for (index, term) in terms.iter().enumerate() {
+        let key = |field: &str| format!("{name}.loss.terms[{index}].{field}");
+        let last = term.final_weight.unwrap_or(term.weight);
+        for (field, weight) in [("weight", term.weight), ("final_weight", last)] {
+            if !(0.0..=f64::MAX).contains(&weight) {
+                return range(
+                    key(field),
+                    weight.to_string(),
+                    "but it must be a finite number that is not negative",
+                );
+            }
+        }
+        let shares = 0.0..=1.0;
+        if !(shares.contains(&term.from) && shares.contains(&term.until) && term.from < term.until)
+        {
+            return range(
+                key("from"),
+                format!("{} and `until` {}", term.from, term.until),
+                "but they are shares of the phase, `from` less than `until` (0 and 1 are its beginning and end)",
+            );
+        }
+    }
+    let idle = (0..LOOKS).find(|&update| {
+        let mut weights = terms.iter().map(|term| term.weight_at(update, LOOKS));
+        weights.all(|weight| weight == 0.0)
+    });
+    match idle {
+        None => Ok(()),
+        Some(update) => range(
+            format!("{name}.loss.terms"),
+            format!("a list of {}", terms.len()),
+            &format!(
+                "but no term has a weight after {} % of the updates (let another begin there)",
+                update as f64 / LOOKS as f64 * 100.0
+            ),
+        ),
     }
 }

@@ -23,13 +23,18 @@ impl Experiment {
     }
 }
 
-/// Leaves the file name of every plugin and of weights that are named by a path.
+/// Leaves the file name of every plugin, teacher, and file of weights that is named by a path.
 fn forget_paths(table: &mut Table) {
     for (key, value) in table {
         match value {
             Value::Table(inner) if key != "parameters" => forget_paths(inner),
+            Value::Array(terms) if key == "terms" => {
+                let tables = terms.iter_mut().filter_map(Value::as_table_mut);
+                tables.for_each(forget_paths);
+            }
             Value::String(path)
-                if matches!(key.as_str(), "plugin" | "start") && path.starts_with('/') =>
+                if matches!(key.as_str(), "plugin" | "start" | "weights")
+                    && path.starts_with('/') =>
             {
                 let name = path.rsplit('/').next().unwrap_or_default().to_owned();
                 *path = name;

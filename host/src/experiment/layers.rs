@@ -52,7 +52,7 @@ impl Layers {
     /// Puts `table` above what is there.
     pub fn apply(&mut self, table: &Table, source: &Source) {
         for key in begun_anew(&self.table, table) {
-            for own in OWN {
+            for own in OWN.into_iter().chain(NAMES) {
                 self.forget(&format!("{key}.{own}"));
             }
             self.begin_phases_anew(&key);
@@ -85,7 +85,7 @@ impl Layers {
             let Some(Value::Table(plugin)) = table.get_mut(shared) else {
                 continue;
             };
-            if plugin.contains_key("plugin") {
+            if NAMES.into_iter().any(|name| plugin.contains_key(name)) {
                 continue;
             }
             for own in OWN {
@@ -143,6 +143,9 @@ impl Layers {
 /// What belongs to the plugin that stands beside it.
 const OWN: [&str; 4] = ["parameters", "grants", "limits", "on_failure"];
 
+/// The keys that name plugins: one, or a list of tables that each name one. Either replaces the other.
+const NAMES: [&str; 2] = ["plugin", "terms"];
+
 /// One `key=value` as a table.
 fn assigned(assignment: &str) -> Result<Table, ExperimentError> {
     let malformed = || ExperimentError::Assignment {
@@ -168,8 +171,8 @@ fn assigned(assignment: &str) -> Result<Table, ExperimentError> {
     }
 }
 
-/// Merges `above` into `below`. A table that names a `plugin` which the one below does not name starts
-/// anew: parameters belong to the plugin that declares them, and what one plugin is allowed must never
+/// Merges `above` into `below`. A table that names a `plugin`, or the `terms` of a sum, which the one
+/// below does not name starts anew: parameters belong to the plugin that declares them, and what one plugin is allowed must never
 /// reach another.
 pub(super) fn merge(below: &mut Table, above: &Table) {
     lay(below, above, true);
@@ -181,10 +184,14 @@ fn lay(below: &mut Table, above: &Table, plugins_begin_anew: bool) {
         match (below.get_mut(key), value) {
             (Some(Value::Table(old)), Value::Table(new)) => {
                 if plugins_begin_anew && names_another(old, new) {
-                    old.insert("parameters".to_owned(), Value::Table(Table::new()));
-                    old.insert("grants".to_owned(), Value::Table(Table::new()));
-                    old.remove("limits");
-                    old.remove("on_failure");
+                    for name in NAMES.into_iter().chain(OWN) {
+                        old.remove(name);
+                    }
+                    // A sum has these in its terms.
+                    if !new.contains_key("terms") {
+                        old.insert("parameters".to_owned(), Value::Table(Table::new()));
+                        old.insert("grants".to_owned(), Value::Table(Table::new()));
+                    }
                 }
                 lay(old, new, plugins_begin_anew);
             }
@@ -195,11 +202,13 @@ fn lay(below: &mut Table, above: &Table, plugins_begin_anew: bool) {
     }
 }
 
-/// Whether the table `above` names a plugin, and `below` another one or none.
+/// Whether the table `above` names a plugin or a sum, and `below` another one or none.
 fn names_another(below: &Table, above: &Table) -> bool {
-    above
-        .get("plugin")
-        .is_some_and(|plugin| below.get("plugin") != Some(plugin))
+    NAMES.into_iter().any(|name| {
+        above
+            .get(name)
+            .is_some_and(|named| below.get(name) != Some(named))
+    })
 }
 
 /// The dotted keys of the tables in `below` that start anew when `above` is merged into it.
@@ -294,6 +303,22 @@ mod tests {
         assert_eq!(layers.table(), &table(&expected));
         assert!(!layers.knows("module.loss.grants.random"));
         assert!(layers.knows("meta.loss.grants.random"));
+    }
+
+    #[test]
+    fn a_sum_and_a_plugin_replace_each_other_and_inherit_nothing() {
+        let sum = "[loss]\nterms = [{ plugin = \"b\" }]";
+        let mut below = table(&format!("[loss]\n{TRUSTED}"));
+        merge(&mut below, &table(sum));
+        assert_eq!(below, table(sum));
+        merge(&mut below, &table("[loss]\nplugin = \"a\""));
+        let plugin = "[loss]\nplugin = \"a\"\n[loss.parameters]\n[loss.grants]";
+        assert_eq!(below, table(plugin));
+        // Of two sums the later one counts, whole.
+        let mut below = table(sum);
+        let other = "[loss]\nterms = [{ plugin = \"b\", weight = 2 }, { plugin = \"c\" }]";
+        merge(&mut below, &table(other));
+        assert_eq!(below, table(other));
     }
 
     #[test]

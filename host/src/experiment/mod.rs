@@ -7,18 +7,22 @@ mod error;
 mod failure;
 mod identity;
 mod layers;
+mod loss;
 mod resolve;
 mod schema;
 mod start;
+mod teacher;
 
 pub use built_in::{BuiltInExperiment, built_in, find as find_built_in};
 pub use compatibility::{Compatibility, Defect};
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
+pub use loss::{LossConfig, LossTerm};
 pub use resolve::{Resolved, Setting, load, load_to_plan};
 pub use schema::{
     AssemblyConfig, DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig,
     RateRule,
 };
 pub use start::Start;
+pub use teacher::{Teacher, TeacherCheckpoint};

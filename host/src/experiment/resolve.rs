@@ -9,7 +9,7 @@ use super::built_in::{self, built_in};
 use super::check::check;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Experiment, PhaseConfig};
-use super::{ExperimentError, Start};
+use super::{ExperimentError, Start, teacher};
 use crate::data::{self, DataConfig, DataError, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -69,19 +69,64 @@ impl Resolved {
         let table = Table::try_from(&self.experiment).unwrap_or_default();
         let mut settings = Vec::new();
         for key in leaves(&table) {
-            let value = key
-                .split('.')
-                .try_fold(&Value::Table(table.clone()), |value, part| value.get(part))
-                .map_or_else(String::new, ToString::to_string);
             let mut keys = inherited(&key);
             if names_its_own_plugin(self.layers.table(), &key) {
                 keys.truncate(1);
             }
             let source = self.layers.source(&keys);
-            settings.push(Setting { key, value, source });
+            match found(&table, &key) {
+                Some(Value::Array(terms)) if key.ends_with(".loss.terms") => {
+                    let written = keys.iter().find_map(|key| found(self.layers.table(), key));
+                    settings.extend(term_settings(&key, &terms, written.as_ref(), &source));
+                }
+                value => settings.push(Setting {
+                    key,
+                    value: value.map_or_else(String::new, |value| value.to_string()),
+                    source,
+                }),
+            }
         }
         settings
     }
+}
+
+/// The value at a dotted key.
+fn found(table: &Table, key: &str) -> Option<Value> {
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let value = table.get(first)?;
+    if rest.is_empty() {
+        return Some(value.clone());
+    }
+    found(value.as_table()?, rest)
+}
+
+/// The settings of each term of a sum: those that stand in `written` come from `source`.
+fn term_settings(
+    key: &str,
+    terms: &[Value],
+    written: Option<&Value>,
+    source: &Source,
+) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (index, term) in terms.iter().enumerate() {
+        let Some(term) = term.as_table() else {
+            continue;
+        };
+        let written = written.and_then(|terms| terms.get(index)?.as_table());
+        for leaf in leaves(term) {
+            let stands = written.is_some_and(|written| found(written, &leaf).is_some());
+            settings.push(Setting {
+                value: found(term, &leaf).map_or_else(String::new, |value| value.to_string()),
+                key: format!("{key}.{index}.{leaf}"),
+                source: if stands {
+                    source.clone()
+                } else {
+                    Source::Default
+                },
+            });
+        }
+    }
+    settings
 }
 
 /// Whether `key` belongs to a plugin that a phase names in place of the shared one, of which it
@@ -91,12 +136,14 @@ fn names_its_own_plugin(table: &Table, key: &str) -> bool {
     let (Some(phase), Some(shared)) = (parts.next(), parts.next()) else {
         return false;
     };
-    let plugin = |table: Option<&Value>| table.and_then(|table| table.get("plugin")).cloned();
-    let own = plugin(table.get(phase).and_then(|phase| phase.get(shared)));
+    let named = |table: Option<&Value>| {
+        ["plugin", "terms"].map(|name| table.and_then(|table| table.get(name)).cloned())
+    };
+    let own = named(table.get(phase).and_then(|phase| phase.get(shared)));
     PHASES.contains(&phase)
         && SHARED.contains(&shared)
-        && own.is_some()
-        && own != plugin(table.get(shared))
+        && own.iter().any(Option::is_some)
+        && own != named(table.get(shared))
 }
 
 /// The keys that can have set `key`, nearest first.
@@ -196,11 +243,21 @@ fn parse(text: &str, path: &Path) -> Result<Table, ExperimentError> {
 fn anchor(table: &mut Table, folder: &Path) {
     for (key, value) in table {
         match value {
+            Value::Table(inner) if key == "teacher" => {
+                if let Some(Value::String(path)) = inner.get_mut("weights") {
+                    *path = folder.join(&*path).display().to_string();
+                }
+            }
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
+            Value::Array(terms) if key == "terms" => {
+                let tables = terms.iter_mut().filter_map(Value::as_table_mut);
+                tables.for_each(|term| anchor(term, folder));
+            }
             Value::String(text)
                 if key == "path"
                     || key == "plugin" && Reference::is_file(text)
-                    || key == "start" && Start::is_file(text) =>
+                    || key == "start" && Start::is_file(text)
+                    || key == "teacher" && text != teacher::META =>
             {
                 *text = folder.join(&*text).display().to_string();
             }
@@ -443,7 +500,10 @@ fn unknown(key: &str, within: &str, known: &[String], layers: &Layers) -> Experi
     };
     let mut written = inherited(&full);
     written.extend(layers.keys_under(&full));
-    let source = layers.source(&written);
+    // The tables of a list are known by the list alone.
+    let mut sources = written.clone();
+    sources.extend(inherited(within));
+    let source = layers.source(&sources);
     let place = written
         .iter()
         .find(|key| layers.knows(key))

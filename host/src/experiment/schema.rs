@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Compatibility, OnFailure, Start};
+use super::{Compatibility, LossConfig, OnFailure, Start, Teacher};
 use crate::data::{Augmentation, DataConfig};
 use crate::model::{Architecture, NoiseRates, Numerics, Precision};
 use crate::phase::Phase;
@@ -204,7 +204,10 @@ pub struct PhaseConfig {
     /// The learning-rate schedule.
     pub schedule: PluginConfig,
     /// The training loss.
-    pub loss: PluginConfig,
+    pub loss: LossConfig,
+    /// The network that losses may learn from, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teacher>,
 }
 
 impl PhaseConfig {

@@ -192,6 +192,14 @@ impl Architecture {
         }
     }
 
+    /// Multiplications per picture of a backward pass that begins behind stage `last`, because the loss
+    /// depends on nothing that comes later.
+    pub fn backward_macs(&self, depths: &[usize], trained: Trained, last: usize) -> u64 {
+        match self {
+            Self::Vit(config) => config.backward_macs(depths, trained, last),
+        }
+    }
+
     /// The stage-local names of the parameters of each stage of a network with these depths, in the
     /// order of the weight file.
     pub fn parameter_names(&self, depths: &[usize]) -> Vec<Vec<String>> {

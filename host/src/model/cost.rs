@@ -121,15 +121,20 @@ pub(super) fn reference_macs(stages: &[Products], trained: Trained) -> TrainingM
 
 /// Adds up the stages of a network.
 pub(super) fn training_macs(stages: &[Products], trained: Trained) -> TrainingMacs {
-    let mut total = TrainingMacs::default();
-    for (index, products) in stages.iter().enumerate() {
-        total.forward += products.forward();
-        total.backward += match trained {
-            Trained::All => products.trained(),
-            Trained::Module(module) if index == module => products.trained(),
-            Trained::Module(module) if index > module => products.frozen(),
-            Trained::Module(_) => 0,
-        };
+    TrainingMacs {
+        forward: stages.iter().map(|products| products.forward()).sum(),
+        backward: backward_macs(stages, trained, stages.len().saturating_sub(1)),
     }
-    total
+}
+
+/// Adds up the backward pass of the stages up to `last`, behind which no gradient is needed.
+pub(super) fn backward_macs(stages: &[Products], trained: Trained, last: usize) -> u64 {
+    let stages = stages.iter().take(last + 1).enumerate();
+    let each = stages.map(|(index, products)| match trained {
+        Trained::All => products.trained(),
+        Trained::Module(module) if index == module => products.trained(),
+        Trained::Module(module) if index > module => products.frozen(),
+        Trained::Module(_) => 0,
+    });
+    each.sum()
 }

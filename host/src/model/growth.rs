@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::model::parameters::parameters;
-    use crate::model::{Architecture, DropPath, Network, VitConfig, network_to_safetensors};
+    use crate::model::{Architecture, Network, Noise, VitConfig, network_to_safetensors};
     use crate::phase::Phase;
     use crate::random::Seed;
 
@@ -190,9 +190,7 @@ mod tests {
     /// The largest difference of the logits, and the largest logit.
     fn difference(left: &Network, right: &Network) -> (f32, f32) {
         let logits = |network: &Network| {
-            let logits = network
-                .forward(images().autodiff(), &DropPath::off())
-                .logits;
+            let logits = network.forward(images().autodiff(), &Noise::off()).logits;
             logits.inner()
         };
         let (left, right) = (logits(left), logits(right));
@@ -222,7 +220,7 @@ mod tests {
         assert_eq!(ids.len(), parameters(&grown).len());
         assert!(grown.trained_parameter_count() > 0);
         let loss = grown
-            .forward_hybrid(images(), 0, &DropPath::off())
+            .forward_hybrid(images(), 0, &Noise::off())
             .logits
             .powi_scalar(2)
             .sum();

@@ -27,6 +27,7 @@ pub(super) mod v0_1 {
                 import incubate:plugin/tensors@0.1.1;
                 import incubate:plugin/readback@0.1.1;
                 import incubate:plugin/weights@0.1.1;
+                import incubate:plugin/teacher@0.1.1;
                 export incubate:plugin/description@0.1.1;
                 export incubate:plugin/partition@0.1.1;
                 export incubate:plugin/schedule@0.1.1;

@@ -282,7 +282,8 @@ impl PluginHost {
         }
         add!(
             "types" => types, "log" => log, "metrics" => metrics, "random" => random,
-            "tensors" => tensors, "readback" => readback, "weights" => weights
+            "tensors" => tensors, "readback" => readback, "weights" => weights,
+            "teacher" => teacher
         );
         linker.instantiate_pre(component).map_err(misfit)
     }
@@ -344,6 +345,22 @@ impl Plugin {
     pub(super) fn weights(&self) -> Option<&WeightNames> {
         let names = self.0.grants.weights()?;
         self.0.surface.has_import("weights").then_some(names)
+    }
+
+    /// Whether it asks a teacher.
+    pub fn asks_teacher(&self) -> bool {
+        self.0.surface.has_import("teacher")
+    }
+
+    /// The refusal of a hook that asks a teacher in a phase without one; `table` is the phase's table in
+    /// an experiment.
+    pub fn without_teacher(&self, table: &str) -> PluginError {
+        PluginError::new(
+            &self.0.identity,
+            PluginErrorKind::NoTeacher {
+                table: table.to_owned(),
+            },
+        )
     }
 
     /// How much it may use.

@@ -142,6 +142,12 @@ pub enum PluginErrorKind {
         /// The most similar names.
         nearest: Vec<String>,
     },
+    /// The plugin asks a teacher in a phase without one.
+    #[error("the plugin imports `incubate:plugin/teacher`, and phase `{table}` has no teacher ({})", teachers(.table))]
+    NoTeacher {
+        /// The table of the phase in an experiment.
+        table: String,
+    },
     /// A function of the contract has another shape, or does not exist.
     #[error("the plugin does not fit version {host} of the contract: {reason} ({})", fitting(.plugin.as_ref(), .host))]
     Interface {
@@ -289,6 +295,18 @@ impl PluginError {
 
 /// Names that a list in an error shows.
 const NAMES: usize = 12;
+
+/// What to write for a teacher of the phase with this table.
+fn teachers(table: &str) -> String {
+    if table == "meta" {
+        // The meta model cannot teach itself.
+        "name a checkpoint in its table, `[meta] teacher = \"PATH\"`, or move the loss to the phase that it is for, such as `[module.loss]` with `[module] teacher = \"meta\"`".to_owned()
+    } else {
+        format!(
+            "name one in its table: `[{table}] teacher = \"meta\"` for the meta model, or the path of a checkpoint"
+        )
+    }
+}
 
 fn list(names: &[String]) -> String {
     if names.is_empty() {

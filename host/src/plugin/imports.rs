@@ -140,7 +140,7 @@ pub(super) const fn importable(kind: Kind) -> &'static [&'static str] {
         Kind::PartitionScheme => &["types", "log", "metrics"],
         Kind::LrSchedule => &["types", "log", "metrics", "random"],
         Kind::LossHook => &[
-            "types", "log", "metrics", "random", "tensors", "readback", "weights",
+            "types", "log", "metrics", "random", "tensors", "readback", "weights", "teacher",
         ],
     }
 }

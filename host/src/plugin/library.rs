@@ -38,6 +38,12 @@ pub(super) const BUILT_IN: &[BuiltIn] = &[
     built_in!(LrSchedule, "step"),
     built_in!(LrSchedule, "constant"),
     built_in!(LossHook, "cross-entropy"),
+    built_in!(LossHook, "bce"),
+    built_in!(LossHook, "focal"),
+    built_in!(LossHook, "poly-1"),
+    built_in!(LossHook, "z-loss"),
+    built_in!(LossHook, "distillation"),
+    built_in!(LossHook, "imitation"),
 ];
 
 /// A plugin that was fetched for the sandbox.

@@ -16,7 +16,7 @@ use super::replay::shown_nothing;
 use super::session::{Session, remembering};
 use super::settings::Settings;
 use super::state::State;
-use super::tensors::{Arena, Handle, Refusal};
+use super::tensors::{Arena, Handle, LOGITS, Reach, Refusal};
 use super::trace::Tape;
 use super::weights::WeightNames;
 
@@ -61,6 +61,9 @@ pub struct LossInputs {
     /// The weights that the hook may see, by name, in the order of the network and the shapes of the
     /// weight file; empty unless [`LossHook::weights`] names some.
     pub weights: Vec<(String, AnyTensor)>,
+    /// The teacher's logits for the same pictures, shape `[pictures, classes]`, a constant; seen by a hook
+    /// that [asks a teacher](LossHook::asks_teacher) and no other.
+    pub teacher: Option<AnyTensor>,
 }
 
 /// A configured loss for one phase.
@@ -70,6 +73,8 @@ pub struct LossHook {
     context: Context,
     needs: Needs,
     weights: Option<WeightNames>,
+    asks_teacher: bool,
+    reach: Reach,
 }
 
 remembering!(LossHook);
@@ -103,6 +108,8 @@ impl LossHook {
             session,
             context,
             weights: plugin.weights().cloned(),
+            asks_teacher: plugin.asks_teacher(),
+            reach: None,
             needs: Needs {
                 network_features: needs.contains(contract::Features::NETWORK_FEATURES),
                 meta_features: needs.contains(contract::Features::META_FEATURES),
@@ -161,6 +168,17 @@ impl LossHook {
         self.weights.as_ref()
     }
 
+    /// Whether the hook asks a teacher, so that [`LossInputs::teacher`] is needed.
+    pub const fn asks_teacher(&self) -> bool {
+        self.asks_teacher
+    }
+
+    /// The last module that the gradient of the last loss enters from behind, of `modules`: the network
+    /// behind it need not be differentiated. None when the loss depends on no output of a module.
+    pub fn reached(&self, modules: usize) -> Option<usize> {
+        self.reach.map(|module| (module as usize).min(modules - 1))
+    }
+
     /// The loss: a tensor of one float, still connected to what it was computed from. Whether it
     /// is finite is left to the caller, since to look would wait for the device.
     ///
@@ -201,12 +219,14 @@ impl LossHook {
         };
         let granted = self.weights.as_ref();
         let weights = std::mem::take(&mut inputs.weights);
+        let teacher = inputs.teacher.take().filter(|_| self.asks_teacher);
         let loss = self
             .session
             .answer(Hook::Compute, Some(step.update), |store, exports| {
                 if let Some(granted) = granted {
                     store.data_mut().weights.lend(granted, weights);
                 }
+                store.data_mut().teacher.lend(teacher);
                 let arena = &mut store.data_mut().arena;
                 let inputs = match hand_over(arena, inputs) {
                     Ok(inputs) => inputs,
@@ -216,6 +236,8 @@ impl LossHook {
                 let answer = exports.call_compute(&mut *store, asked, &inputs)?;
                 Ok(answer.map(|handle| store.data_mut().arena.take(&handle)))
             })?;
+        let (loss, reach) = loss.unzip();
+        self.reach = reach.flatten();
         self.check(loss)
     }
 
@@ -263,25 +285,26 @@ fn write_down(state: &mut State, inputs: &contract::Inputs) {
 /// Makes handles of the inputs, which the plugin then owns.
 fn hand_over(arena: &mut Arena, inputs: LossInputs) -> Result<contract::Inputs, Refusal> {
     arena.set_device(&inputs.logits);
-    let mut features = |features: Vec<(u32, AnyTensor)>| {
+    let mut features = |features: Vec<(u32, AnyTensor)>, own: bool| {
         features
             .into_iter()
             .map(|(module, activation)| {
+                let reach = own.then_some(module);
                 Ok(contract::Feature {
                     module,
-                    activation: arena.insert(activation)?,
+                    activation: arena.insert_reaching(activation, reach)?,
                 })
             })
             .collect::<Result<Vec<_>, Refusal>>()
     };
-    let network_features = features(inputs.network_features)?;
-    let meta_features = features(inputs.meta_features)?;
+    let network_features = features(inputs.network_features, true)?;
+    let meta_features = features(inputs.meta_features, false)?;
     let soft_targets: Option<Resource<Handle>> = inputs
         .soft_targets
         .map(|targets| arena.insert(targets))
         .transpose()?;
     Ok(contract::Inputs {
-        logits: arena.insert(inputs.logits)?,
+        logits: arena.insert_reaching(inputs.logits, LOGITS)?,
         class_ids: arena.insert(inputs.class_ids)?,
         soft_targets,
         network_features,

@@ -29,6 +29,7 @@ mod schedule;
 mod session;
 mod settings;
 mod state;
+mod teacher;
 mod tensors;
 mod text;
 mod trace;

@@ -204,6 +204,9 @@ pub struct RecordedInputs {
     pub meta_features: Vec<(u32, TensorValues)>,
     /// The weights that the hook may see, by name.
     pub weights: Vec<(String, TensorValues)>,
+    /// The teacher's logits, shape `[pictures, classes]`, when the hook asks a teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TensorValues>,
 }
 
 /// What is to be divided.
@@ -482,6 +485,7 @@ impl RecordedInputs {
                 .iter()
                 .map(|(name, tensor)| Ok((name.clone(), TensorValues::of(tensor)?)))
                 .collect::<Result<_, TensorError>>()?,
+            teacher: inputs.teacher.as_ref().map(TensorValues::of).transpose()?,
         })
     }
 
@@ -508,6 +512,11 @@ impl RecordedInputs {
                 .iter()
                 .map(|(name, values)| Ok((name.clone(), values.tensor()?)))
                 .collect::<Result<_, TensorError>>()?,
+            teacher: self
+                .teacher
+                .as_ref()
+                .map(TensorValues::tensor)
+                .transpose()?,
         })
     }
 }

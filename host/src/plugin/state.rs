@@ -6,6 +6,7 @@ use super::journal::Journal;
 use super::kind::Hook;
 use super::limits::{Breach, Limit, Limits, Meter};
 use super::randomness::Randomness;
+use super::teacher::Teacher;
 use super::tensors::Arena;
 use super::trace::Tape;
 use super::weights::Weights;
@@ -18,6 +19,7 @@ pub(super) struct State {
     pub(super) randomness: Randomness,
     pub(super) arena: Arena,
     pub(super) weights: Weights,
+    pub(super) teacher: Teacher,
     pub(super) clock: Clock,
     /// Where host calls are written down, when somebody wants to know.
     pub(super) tape: Option<Tape>,
@@ -31,6 +33,7 @@ impl State {
             randomness,
             arena: Arena::new(limits),
             weights: Weights::default(),
+            teacher: Teacher::default(),
             clock: Clock::new(Duration::from_millis(limits.deadline_ms)),
             tape: None,
         }
@@ -49,6 +52,7 @@ impl State {
     /// After a call, however it ended: no tensor outlives it.
     pub(super) fn end(&mut self) {
         self.weights.take_back();
+        self.teacher.take_back();
         self.arena.clear();
     }
 }

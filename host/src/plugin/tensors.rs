@@ -36,6 +36,20 @@ pub(super) enum Refusal {
     OutsideCompute,
 }
 
+/// The boundary of the network that a gradient of a tensor enters last, in the order of the modules: the
+/// module whose output it is. None for what no gradient passes from, and for weights.
+pub(super) type Reach = Option<u32>;
+
+/// The reach of the logits: behind every module.
+pub(super) const LOGITS: Reach = Some(u32::MAX);
+
+/// A tensor of the call that is running.
+#[derive(Debug)]
+struct Slot {
+    tensor: AnyTensor,
+    reach: Reach,
+}
+
 /// The tensors of the call that is running.
 #[derive(Debug)]
 pub(super) struct Arena {
@@ -43,7 +57,7 @@ pub(super) struct Arena {
     /// The number of the first handle of this call.
     first: u32,
     /// The tensors of this call by number; empty where a handle was dropped.
-    slots: Vec<Option<AnyTensor>>,
+    slots: Vec<Option<Slot>>,
     live: u64,
     bytes: u64,
     /// Operations of this call.
@@ -120,15 +134,24 @@ impl Arena {
         self.device = Some(tensor.clone());
     }
 
-    /// Gives out a handle.
+    /// Gives out a handle for a tensor through which no gradient enters the network but into weights.
     pub(super) fn insert(&mut self, tensor: AnyTensor) -> Result<Resource<Handle>, Refusal> {
+        self.insert_reaching(tensor, None)
+    }
+
+    /// Gives out a handle.
+    pub(super) fn insert_reaching(
+        &mut self,
+        tensor: AnyTensor,
+        reach: Reach,
+    ) -> Result<Resource<Handle>, Refusal> {
         self.afford(0)?;
         let number = u32::try_from(self.slots.len())
             .ok()
             .and_then(|position| self.first.checked_add(position))
             .filter(|number| *number < u32::MAX)
             .ok_or(Refusal::Gone)?;
-        self.slots.push(Some(tensor));
+        self.slots.push(Some(Slot { tensor, reach }));
         self.live += 1;
         self.kept += 1;
         self.peak = self.peak.max(self.live);
@@ -136,20 +159,24 @@ impl Arena {
     }
 
     /// Takes the tensor out that a plugin returned.
-    pub(super) fn take(&mut self, handle: &Resource<Handle>) -> Option<AnyTensor> {
+    pub(super) fn take(&mut self, handle: &Resource<Handle>) -> Option<(AnyTensor, Reach)> {
         self.kept = self.kept.saturating_sub(1);
         let position = handle.rep().checked_sub(self.first)?;
-        let tensor = self.slots.get_mut(position as usize)?.take()?;
+        let slot = self.slots.get_mut(position as usize)?.take()?;
         self.live -= 1;
-        Some(tensor)
+        Some((slot.tensor, slot.reach))
     }
 
-    fn get(&self, handle: &Resource<Handle>) -> Result<&AnyTensor, Refusal> {
+    fn slot(&self, handle: &Resource<Handle>) -> Result<&Slot, Refusal> {
         handle
             .rep()
             .checked_sub(self.first)
             .and_then(|position| self.slots.get(position as usize)?.as_ref())
             .ok_or(Refusal::Gone)
+    }
+
+    fn get(&self, handle: &Resource<Handle>) -> Result<&AnyTensor, Refusal> {
+        Ok(&self.slot(handle)?.tensor)
     }
 
     /// The tensor of a handle, if it is one of this call.
@@ -214,12 +241,28 @@ impl Arena {
         input: &Resource<Handle>,
         operation: Operation<'_>,
     ) -> Result<Resource<Handle>, Refusal> {
+        self.apply_reaching(input, operation, None)
+    }
+
+    /// Runs an operation whose other operand reaches `other`.
+    fn apply_reaching(
+        &mut self,
+        input: &Resource<Handle>,
+        operation: Operation<'_>,
+        other: Reach,
+    ) -> Result<Resource<Handle>, Refusal> {
         self.operations += 1;
-        let input = self.get(input)?.clone();
+        let Slot { tensor, reach } = self.slot(input)?;
+        let reach = if operation.passes_gradient() {
+            other.max(*reach)
+        } else {
+            None
+        };
+        let input = tensor.clone();
         let prepared = input.prepare(operation)?;
         self.afford(prepared.size_bytes())?;
         self.bear(prepared.work())?;
-        self.insert(prepared.run())
+        self.insert_reaching(prepared.run(), reach)
     }
 
     fn apply_pair(
@@ -228,8 +271,9 @@ impl Arena {
         right: &Resource<Handle>,
         operation: for<'a> fn(&'a AnyTensor) -> Operation<'a>,
     ) -> Result<Resource<Handle>, Refusal> {
-        let right = self.get(right)?.clone();
-        self.apply(left, operation(&right))
+        let Slot { tensor, reach } = self.slot(right)?;
+        let (right, reach) = (tensor.clone(), *reach);
+        self.apply_reaching(left, operation(&right), reach)
     }
 
     fn make(&mut self, values: Vec<f32>, shape: &[u32]) -> Result<Resource<Handle>, Refusal> {

@@ -23,6 +23,9 @@ pub struct RunRecord {
     pub data_sha256: String,
     /// The plugins, by role: `partition`, `meta.schedule`, `meta.loss`, …
     pub plugins: BTreeMap<String, PluginRecord>,
+    /// The digests of teachers that lie in files, by phase.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub teachers: BTreeMap<String, String>,
     /// The depths that the partition scheme answered, module by module.
     pub division: Vec<ModuleDepth>,
     /// The partition scheme that failed and was replaced, if it was.

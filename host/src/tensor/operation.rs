@@ -89,6 +89,14 @@ pub struct Prepared<'a> {
 }
 
 impl Operation<'_> {
+    /// Whether a gradient of the result is one of the operands.
+    pub const fn passes_gradient(&self) -> bool {
+        !matches!(
+            self,
+            Self::OneHot(_) | Self::Greater(_) | Self::Argmax(_) | Self::Detach
+        )
+    }
+
     /// The name as the plugin contract writes it.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -478,6 +478,7 @@ impl<'a> Workload<'a> {
             Some(granted) => trained_weights(network, |name| granted.allow(name))?,
             None => Vec::new(),
         };
+        let teacher = hook.asks_teacher().then(|| logits.clone().detach());
         Ok(LossInputs {
             logits: AnyTensor::from_tensor(logits)?,
             class_ids: AnyTensor::from_ids(self.labels.clone().autodiff())?,
@@ -485,6 +486,7 @@ impl<'a> Workload<'a> {
             network_features: features(hook.needs().network_features)?,
             meta_features: features(hook.needs().meta_features)?,
             weights,
+            teacher: teacher.map(AnyTensor::from_tensor).transpose()?,
         })
     }
 }

@@ -83,6 +83,36 @@ pub enum TrainError {
         /// The names.
         known: String,
     },
+    /// A teacher that does not fit the experiment.
+    #[error("`{table}.teacher` names `{path}`, which cannot teach here: {reason}")]
+    Teacher {
+        /// The table of the phase.
+        table: String,
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// A fallback that needs more than logits and targets.
+    #[error(
+        "`{role}.on_failure` names `{name}`, which asks a teacher (a plugin that stands by has nothing but logits and targets; name `cross-entropy`)"
+    )]
+    DependentFallback {
+        /// The table of the experiment that names it.
+        role: String,
+        /// The name.
+        name: String,
+    },
+    /// No term of a loss counts at an update.
+    #[error(
+        "{place}: no term of the loss has a weight here (the phase has {updates} updates; let the terms overlap, or give it more)"
+    )]
+    NoTerm {
+        /// Where.
+        place: Place,
+        /// Updates of the phase.
+        updates: u64,
+    },
     /// A plugin failed while the run was going on.
     #[error("{place}: {source}; finished units are kept, and unit `{}` begins again with the next run (a built-in plugin can go on instead: set `on_failure` in the table of this plugin)", place.unit)]
     PluginFailed {

@@ -3,6 +3,7 @@
 //! A module fits a network only when it was incubated against the same meta model, with the same
 //! settings, on the same pictures. Everything else about the sender does not matter.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -224,11 +225,22 @@ fn same_run(
         Unit::Train(phase) => phase.kind(),
         Unit::Assemble => return Ok(()),
     };
-    for role in ["schedule", "loss"].map(|role| format!("{phase}.{role}")) {
+    let teacher = |record: &RunRecord| record.teachers.get(phase).cloned().unwrap_or_default();
+    if teacher(record) != teacher(&parcel.record) {
+        return Err(differs("teacher", teacher(&parcel.record), teacher(record)));
+    }
+    let plugins = record.plugins.keys().chain(parcel.record.plugins.keys());
+    let own = plugins.filter(|role| {
+        let rest = role
+            .strip_prefix(phase)
+            .and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some_and(|rest| !rest.ends_with(".fallback"))
+    });
+    for role in own.collect::<BTreeSet<_>>() {
         let digest = |record: &RunRecord| {
             record
                 .plugins
-                .get(&role)
+                .get(role)
                 .map_or_else(|| "none".to_owned(), |plugin| plugin.sha256.clone())
         };
         if digest(record) != digest(&parcel.record) {

@@ -48,6 +48,12 @@ pub(super) fn load(
     let plugin = host
         .load(name, kind, &Grants::none(), &Limits::default())
         .map_err(refused)?;
+    if plugin.asks_teacher() {
+        return Err(TrainError::DependentFallback {
+            role: role.to_owned(),
+            name: name.clone(),
+        });
+    }
     let settings = plugin.settings(&BTreeMap::new()).map_err(refused)?;
     Ok(Some(Box::new(Configured {
         plugin,
@@ -81,9 +87,6 @@ pub(super) fn replacement(
 
 /// A configured plugin that is called again and again in one unit.
 pub(super) trait Serving: Sized {
-    /// The part of the experiment that names it.
-    const ROLE: &'static str;
-
     /// Starts a plugin.
     fn start(plugin: &Plugin, settings: &Settings, context: Context) -> Result<Self, PluginError>;
 
@@ -104,10 +107,8 @@ pub(super) trait Serving: Sized {
 }
 
 macro_rules! serving {
-    ($hook:ident, $role:literal) => {
+    ($hook:ident) => {
         impl Serving for $hook {
-            const ROLE: &'static str = $role;
-
             fn start(
                 plugin: &Plugin,
                 settings: &Settings,
@@ -143,14 +144,16 @@ macro_rules! serving {
     };
 }
 
-serving!(LossHook, "loss");
-serving!(Schedule, "schedule");
+serving!(LossHook);
+serving!(Schedule);
 
 /// A plugin with the one that stands by for it.
 #[derive(Debug)]
 pub(super) struct Standby<'a, T> {
     hook: T,
     serving: &'a Configured,
+    /// The part of the experiment that names the plugin.
+    role: &'a str,
     context: Context,
     /// A replacement that nobody has been told of, and the failure behind it.
     news: Option<(Replacement, PluginError)>,
@@ -165,24 +168,29 @@ pub(super) struct Standby<'a, T> {
 }
 
 impl<'a, T: Serving> Standby<'a, T> {
-    /// Starts the plugin, or else the one that stands by.
+    /// Starts the plugin that `role` of the experiment names, or else the one that stands by.
     ///
     /// # Errors
     /// When the plugin cannot be started and none stands by, or that one cannot either.
-    pub(super) fn start(configured: &'a Configured, context: Context) -> Result<Self, PluginError> {
+    pub(super) fn start(
+        configured: &'a Configured,
+        context: Context,
+        role: &'a str,
+    ) -> Result<Self, PluginError> {
         let start = |one: &Configured| T::start(&one.plugin, &one.settings, context);
         let (hook, serving, news) = match (start(configured), configured.fallback.as_deref()) {
             (Ok(hook), _) => (hook, configured, None),
             (Err(failed), None) => return Err(failed),
             (Err(failed), Some(fallback)) => {
                 let unit = context.phase.to_string();
-                let news = replacement(&unit, T::ROLE, &failed, fallback, (0, 0));
+                let news = replacement(&unit, role, &failed, fallback, (0, 0));
                 (start(fallback)?, fallback, Some((news, failed)))
             }
         };
         Ok(Self {
             hook,
             serving,
+            role,
             context,
             news,
             last_words: Vec::new(),
@@ -226,7 +234,7 @@ impl<'a, T: Serving> Standby<'a, T> {
         self.last_words
             .extend(words.into_iter().map(|word| (name, word)));
         let unit = self.context.phase.to_string();
-        let news = replacement(&unit, T::ROLE, &failed, fallback, place);
+        let news = replacement(&unit, self.role, &failed, fallback, place);
         self.last_calls.extend(self.hook.drain_recordings());
         if self.records {
             self.last_calls.extend(failed.recording());

@@ -3,6 +3,8 @@
 
 use burn::tensor::{Int, Tensor};
 
+use crate::event::TermLoss;
+
 /// The numbers of one part of an update, still on the device.
 #[derive(Debug)]
 struct Part {
@@ -12,6 +14,9 @@ struct Part {
     correct: Tensor<1, Int>,
     /// The pictures, as indices into the training pictures.
     pictures: Vec<usize>,
+    /// What each hook of a sum gave: its place and weight, with a loss still to be filled in, and the
+    /// loss of one element.
+    terms: Vec<(TermLoss, Tensor<1>)>,
 }
 
 /// The numbers of one update.
@@ -25,6 +30,8 @@ pub(super) struct Measured {
     pub(super) rate: f64,
     /// The mean loss over the update's pictures.
     pub(super) loss: f64,
+    /// What each hook gave, when the loss is a sum.
+    pub(super) terms: Vec<TermLoss>,
     /// The share classified rightly.
     pub(super) accuracy: f64,
     /// The global norm of the gradients before clipping, when they are clipped.
@@ -69,11 +76,13 @@ impl PendingMetrics {
     }
 
     /// Adds a part to the update that was begun last. `loss` has one element; `logits` are
-    /// [pictures, classes]; `labels` are [pictures]; none records gradients. `pictures` are indices
-    /// into the training pictures.
+    /// [pictures, classes]; `labels` are [pictures]; `terms` are the parts of a sum, the same hooks in
+    /// every part of an update; none records gradients. `pictures` are indices into the training
+    /// pictures.
     pub(super) fn add(
         &mut self,
         loss: Tensor<1>,
+        terms: Vec<(TermLoss, Tensor<1>)>,
         logits: Tensor<2>,
         labels: Tensor<1, Int>,
         pictures: Vec<usize>,
@@ -85,6 +94,7 @@ impl PendingMetrics {
                 loss,
                 correct,
                 pictures,
+                terms,
             });
         }
     }
@@ -101,7 +111,11 @@ impl PendingMetrics {
         if parts.is_empty() {
             return Vec::new();
         }
-        let losses = Tensor::cat(parts.iter().map(|part| part.loss.clone()).collect(), 0);
+        let losses = parts.iter().flat_map(|part| {
+            let terms = part.terms.iter().map(|(_, loss)| loss.clone());
+            std::iter::once(part.loss.clone()).chain(terms)
+        });
+        let losses = Tensor::cat(losses.collect(), 0);
         let correct = Tensor::cat(parts.iter().map(|part| part.correct.clone()).collect(), 0);
         let norms: Vec<_> = updates
             .iter()
@@ -128,13 +142,21 @@ impl PendingMetrics {
             .map(|update| {
                 let pictures: usize = update.parts.iter().map(|part| part.pictures.len()).sum();
                 let (mut loss, mut right) = (0.0, 0);
+                let mut terms: Vec<TermLoss> = Vec::new();
                 let mut not_finite = Vec::new();
                 for part in update.parts {
+                    let share = part.pictures.len() as f64 / pictures as f64;
                     let mean = losses.next().unwrap_or(f64::NAN);
                     loss += mean * part.pictures.len() as f64;
                     right += correct.next().unwrap_or_default();
                     if !mean.is_finite() {
                         not_finite.extend(part.pictures);
+                    }
+                    for (index, (term, _)) in part.terms.iter().enumerate() {
+                        if terms.len() == index {
+                            terms.push(term.clone());
+                        }
+                        terms[index].loss += share * losses.next().unwrap_or(f64::NAN);
                     }
                 }
                 Measured {
@@ -142,6 +164,7 @@ impl PendingMetrics {
                     update: update.update,
                     rate: update.rate,
                     loss: loss / pictures as f64,
+                    terms,
                     accuracy: right as f64 / pictures as f64,
                     gradient_norm: update.gradient_norm.and_then(|_| norms.next()),
                     not_finite,

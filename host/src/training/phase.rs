@@ -3,7 +3,9 @@
 mod news;
 mod rates;
 mod step;
+mod terms;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -12,6 +14,7 @@ use super::cost::PhaseCost;
 use super::error::{Listed, Place};
 use super::evaluation::{Score, Validation};
 use super::fallback::Standby;
+use super::guides::{Guides, Seen};
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
@@ -20,9 +23,10 @@ use crate::experiment::{Compatibility, Defect, PhaseConfig};
 use crate::model::{Network, Noise, Numerics, Precision};
 use crate::optimizer::{AdamWConfig, Average, Decay, Group as ParameterGroup, Optimizer, Stepped};
 use crate::phase::Phase;
-use crate::plugin::{Context, LossHook, PluginError, Schedule};
+use crate::plugin::{Context, PluginError, Schedule};
 use crate::random::Seed;
 use crate::run::{CallWriter, RunFolder};
+use terms::Terms;
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
 const BETWEEN_COSTS: Duration = Duration::from_secs(10);
@@ -48,8 +52,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) reference: &'a Compatibility,
     /// The device that trains; its tensors record gradients.
     pub(super) device: &'a Device,
-    /// The whole meta model, recording no gradients, for hooks that compare with its features.
-    pub(super) meta: Option<Network>,
+    /// The frozen networks that hooks compare with; they record no gradients.
+    pub(super) guides: Guides,
     /// Where failed calls of plugins are written down.
     pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
@@ -65,6 +69,10 @@ pub(super) struct Outcome {
     pub(super) score: Score,
     /// Plugins that failed and were replaced, in order.
     pub(super) fallbacks: Vec<Replacement>,
+    /// Pictures that the frozen networks saw.
+    pub(super) seen: Seen,
+    /// Pictures by the last module that the gradient of their loss entered from behind.
+    pub(super) reached: BTreeMap<usize, u64>,
 }
 
 /// What changes while a phase is trained.
@@ -74,7 +82,9 @@ struct State<'a> {
     average: Option<Average>,
     optimizer: Optimizer,
     schedule: Standby<'a, Schedule>,
-    loss: Standby<'a, LossHook>,
+    loss: Terms<'a>,
+    seen: Seen,
+    reached: BTreeMap<usize, u64>,
     fallbacks: Vec<Replacement>,
     pending: PendingMetrics,
     /// The pictures of every evaluation.
@@ -121,8 +131,10 @@ impl PhaseTraining<'_> {
             average: (self.config.ema > 0.0)
                 .then(|| Average::new(&network, self.config.ema, self.config.ema_warm_up)),
             network: network.computing(self.config.numerics()),
-            schedule: Standby::start(&self.plugins.schedule, context).map_err(start)?,
-            loss: Standby::start(&self.plugins.loss, context).map_err(start)?,
+            schedule: Standby::start(&self.plugins.schedule, context, "schedule").map_err(start)?,
+            loss: Terms::start(&self.plugins.loss, context).map_err(start)?,
+            seen: Seen::default(),
+            reached: BTreeMap::new(),
             fallbacks: Vec::new(),
             pending: PendingMetrics::default(),
             validation: Validation::new(
@@ -179,6 +191,8 @@ impl PhaseTraining<'_> {
             network: Self::result(&state),
             score,
             fallbacks: state.fallbacks,
+            seen: state.seen,
+            reached: state.reached,
         })
     }
 
@@ -289,6 +303,7 @@ impl PhaseTraining<'_> {
             update,
             rate,
             loss,
+            terms,
             accuracy,
             gradient_norm,
             not_finite,
@@ -299,7 +314,7 @@ impl PhaseTraining<'_> {
                 return Err(TrainError::NotFinite {
                     place: self.place(epoch, update),
                     loss,
-                    plugin: state.loss.plugin().identity().to_string(),
+                    plugin: state.loss.identities(),
                     rate,
                     pictures: Listed(not_finite.iter().map(name).collect()),
                 });
@@ -309,6 +324,7 @@ impl PhaseTraining<'_> {
                 epoch,
                 update,
                 loss,
+                terms,
                 accuracy,
                 rate,
                 gradient_norm,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{TrainError, fallback};
-use crate::experiment::{Defect, Experiment, PluginConfig, Resolved};
+use super::{TeacherFile, TrainError, fallback};
+use crate::experiment::{
+    Defect, Experiment, LossTerm, PhaseConfig, PluginConfig, Resolved, Teacher,
+};
 use crate::phase::Phase;
 use crate::plugin::{Kind, LimitsConfig, Plugin, PluginHost, Settings};
 use crate::run::PluginRecord;
@@ -21,13 +23,33 @@ pub struct Configured {
     pub fallback: Option<Box<Self>>,
 }
 
+/// One hook of a loss.
+#[derive(Debug)]
+pub struct LossPart {
+    /// Its place within the phase: `loss`, or `loss.0` and so on in a sum.
+    pub name: String,
+    /// The plugin.
+    pub configured: Configured,
+    /// What the experiment says about it.
+    pub(super) term: LossTerm,
+}
+
+impl LossPart {
+    /// The factor of the hook in the loss at one of `updates` updates, from 0.
+    pub fn weight_at(&self, update: u64, updates: u64) -> f64 {
+        self.term.weight_at(update, updates)
+    }
+}
+
 /// The plugins of one phase.
 #[derive(Debug)]
 pub struct PhasePlugins {
     /// The learning-rate schedule.
     pub schedule: Configured,
-    /// The training loss.
-    pub loss: Configured,
+    /// The hooks of the training loss; at least one.
+    pub loss: Vec<LossPart>,
+    /// The teacher, if it lies in a file.
+    pub teacher: Option<TeacherFile>,
 }
 
 /// An experiment whose plugins are loaded and whose parameters are checked.
@@ -57,10 +79,9 @@ impl Prepared {
     /// Every plugin with the name of its role: `partition`, `meta.schedule`, `meta.loss`, …
     fn roles(&self) -> impl Iterator<Item = (String, &Configured)> {
         let phases = self.phases.iter().flat_map(|(phase, plugins)| {
-            [
-                (format!("{phase}.schedule"), &plugins.schedule),
-                (format!("{phase}.loss"), &plugins.loss),
-            ]
+            let parts = plugins.loss.iter();
+            std::iter::once((format!("{phase}.schedule"), &plugins.schedule))
+                .chain(parts.map(move |part| (format!("{phase}.{}", part.name), &part.configured)))
         });
         std::iter::once(("partition".to_owned(), &self.partition)).chain(phases)
     }
@@ -97,10 +118,41 @@ impl Prepared {
                 roles.join(", ")
             )
         };
+        let idle = self.phases.iter().filter(|(phase, plugins)| {
+            let asked = plugins
+                .loss
+                .iter()
+                .any(|part| part.configured.plugin.asks_teacher());
+            !asked && self.phase_config(phase).teacher.is_some()
+        });
+        let idle = idle.map(|(phase, _)| {
+            format!("`{phase}.teacher` names a teacher and no loss of the phase asks it (take the line out)")
+        });
         self.reproduced()
             .into_iter()
             .chain(unused.into_iter().map(note))
+            .chain(idle)
             .collect()
+    }
+
+    /// The settings of the phase with this table.
+    fn phase_config(&self, table: &str) -> &PhaseConfig {
+        let experiment = self.experiment();
+        match table {
+            "meta" => &experiment.meta,
+            "module" => &experiment.module,
+            "fine-tune" => &experiment.fine_tune,
+            _ => &experiment.baseline,
+        }
+    }
+
+    /// The digest of every teacher that lies in a file, by phase.
+    pub fn teachers(&self) -> BTreeMap<String, String> {
+        let files = self.phases.iter().filter_map(|(phase, plugins)| {
+            let teacher = plugins.teacher.as_ref()?;
+            Some(((*phase).to_owned(), teacher.sha256().to_owned()))
+        });
+        files.collect()
     }
 
     /// Every plugin for the record of the run, by role.
@@ -153,9 +205,30 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
     ] {
         let config = experiment.phase(phase);
         let role = |name: &str| format!("{}.{name}", phase.kind());
+        let mut loss = Vec::new();
+        for (name, term) in config.loss.terms() {
+            let configured = configure(host, &role(&name), &term.config(), Kind::LossHook)?;
+            if configured.plugin.asks_teacher() && config.teacher.is_none() {
+                return Err(TrainError::PluginRefused {
+                    role: role(&name),
+                    source: configured.plugin.without_teacher(phase.kind()),
+                });
+            }
+            loss.push(LossPart {
+                name,
+                configured,
+                term,
+            });
+        }
         let plugins = PhasePlugins {
             schedule: configure(host, &role("schedule"), &config.schedule, Kind::LrSchedule)?,
-            loss: configure(host, &role("loss"), &config.loss, Kind::LossHook)?,
+            loss,
+            teacher: match &config.teacher {
+                Some(Teacher::Checkpoint(given)) => {
+                    Some(TeacherFile::look(experiment, phase.kind(), given)?)
+                }
+                Some(Teacher::Meta) | None => None,
+            },
         };
         phases.insert(phase.kind(), plugins);
     }

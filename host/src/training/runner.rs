@@ -3,6 +3,7 @@
 mod import;
 mod provenance;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,13 +15,15 @@ use super::difference::differences;
 use super::division::{Division, divide};
 use super::evaluation::{Answers, Validation};
 use super::fallback::Standby;
+use super::guides::{Guides, Seen, Wanted};
 use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
 use super::start::StartFile;
-use super::{PhaseCost, Prepared, TrainError, precision, weights};
+use super::{PhaseCost, Prepared, TeacherFile, TrainError, precision, weights};
 use crate::device::Chosen;
 use crate::digest;
 use crate::event::{Event, Observer, Replacement};
+use crate::experiment::Teacher;
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -73,6 +76,7 @@ impl Runner {
             std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
         })?;
         let plugins = prepared.records();
+        let teachers = prepared.teachers();
         let data_sha256 = prepared.resolved.dataset.digest.clone();
         let (folder, division, fallbacks) =
             if let Some((folder, experiment, record)) = RunFolder::open(path)? {
@@ -92,6 +96,17 @@ impl Runner {
                             what: format!("the plugin for `{role}` ({})", before.origin),
                             before: before.sha256.clone(),
                             now: now.sha256.clone(),
+                        });
+                    }
+                }
+                for (phase, before) in &record.teachers {
+                    if let Some(now) = teachers.get(phase)
+                        && now != before
+                    {
+                        return Err(TrainError::Changed {
+                            what: format!("the teacher of `{phase}`"),
+                            before: before.clone(),
+                            now: now.clone(),
                         });
                     }
                 }
@@ -116,6 +131,7 @@ impl Runner {
                     host_version: env!("CARGO_PKG_VERSION").to_owned(),
                     experiment_sha256: digest::sha256(toml.as_bytes()),
                     data_sha256,
+                    teachers,
                     plugins,
                     division,
                     fallbacks: replaced.into_iter().collect(),
@@ -242,7 +258,12 @@ impl Runner {
 
     /// Does one unit.
     fn finish(&self, unit: Unit, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        for needed in unit.dependencies(self.division.len(), self.prepared.experiment()) {
+        let experiment = self.prepared.experiment();
+        let taught_by_meta = matches!(unit, Unit::Train(phase)
+            if experiment.phase(phase).teacher == Some(Teacher::Meta));
+        let teacher = taught_by_meta.then_some(Unit::Train(Phase::Meta));
+        let needs = unit.dependencies(self.division.len(), experiment);
+        for needed in needs.into_iter().chain(teacher) {
             if self.folder.result(needed)?.is_none() {
                 return Err(RunError::NotReady {
                     unit: unit.to_string(),
@@ -304,7 +325,7 @@ impl Runner {
         let plugins = self.prepared.phase(phase);
         let cost = self.cost(phase);
         let built = self.assembly().initial(phase)?;
-        let meta = self.meta_for(phase)?;
+        let guides = self.guides(phase)?;
         observer.observe(&Event::UnitStarted {
             unit: phase.to_string(),
             epochs: cost.epochs,
@@ -318,7 +339,10 @@ impl Runner {
                 note,
             })?;
         }
-        let meta_macs = meta.as_ref().map_or(0, |meta| self.forward_macs(meta));
+        let meta_macs = guides.meta.as_ref();
+        let meta_macs = meta_macs.map_or(0, |meta| self.forward_macs(meta));
+        let teacher = plugins.teacher.as_ref();
+        let teacher_macs = teacher.map_or(0, TeacherFile::forward_macs);
         let training = PhaseTraining {
             phase,
             config: experiment.phase(phase),
@@ -329,7 +353,7 @@ impl Runner {
             seed: experiment.seed,
             reference: &experiment.reference,
             device: &self.device.device,
-            meta,
+            guides,
             folder: &self.folder,
             read_every: if self.device.waits_for_reads {
                 READ_EVERY_ON_GPU
@@ -347,18 +371,34 @@ impl Runner {
                 score: self.answers(&built.network, Unit::Train(phase))?.score(),
                 network: built.network,
                 fallbacks: Vec::new(),
+                seen: Seen::default(),
+                reached: BTreeMap::new(),
             }
         } else {
             training.train(built.network, calls, observer)?
         };
         let network = outcome.network;
         let pictures = u128::from(cost.pictures());
+        // What lies behind the last output that the loss depends on is not differentiated.
+        let depths = network.depths();
+        let model = experiment.architecture(phase);
+        let saved = |last: usize| {
+            let whole = model.training_macs(&depths, trained(phase)).backward;
+            whole - model.backward_macs(&depths, trained(phase), last)
+        };
+        let saved: u128 = outcome
+            .reached
+            .iter()
+            .map(|(last, pictures)| u128::from(*pictures) * u128::from(saved(*last)))
+            .sum();
         let result = UnitResult {
             epochs: cost.epochs,
             updates: cost.updates(),
             pictures: cost.pictures(),
-            forward_macs: pictures * u128::from(cost.macs.forward + meta_macs),
-            backward_macs: pictures * u128::from(cost.macs.backward),
+            forward_macs: pictures * u128::from(cost.macs.forward)
+                + u128::from(outcome.seen.meta) * u128::from(meta_macs)
+                + u128::from(outcome.seen.teacher) * u128::from(teacher_macs),
+            backward_macs: pictures * u128::from(cost.macs.backward) - saved,
             fallbacks: outcome.fallbacks,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
@@ -403,27 +443,35 @@ impl Runner {
         .phase(phase)
     }
 
-    /// The meta model, when the loss of this phase compares with its features.
-    fn meta_for(&self, phase: Phase) -> Result<Option<Network>, TrainError> {
-        let Phase::Module(_) = phase else {
-            return Ok(None);
-        };
-        let loss = &self.prepared.phase(phase).loss;
+    /// The frozen networks that the loss of this phase compares with.
+    fn guides(&self, phase: Phase) -> Result<Guides, TrainError> {
         let context = Context {
             seed: Seed(self.prepared.experiment().seed),
             phase,
         };
-        let hook = Standby::<LossHook>::start(loss, context);
-        let hook = hook.map_err(|source| TrainError::PluginRefused {
-            role: "module.loss".to_owned(),
-            source,
-        })?;
-        if hook.hook().needs().meta_features {
-            let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
-            Ok(Some(meta.valid()))
-        } else {
-            Ok(None)
+        let mut wanted = Wanted::default();
+        for part in &self.prepared.phase(phase).loss {
+            let hook = Standby::<LossHook>::start(&part.configured, context, &part.name);
+            let hook = hook.map_err(|source| TrainError::PluginRefused {
+                role: format!("{}.{}", phase.kind(), part.name),
+                source,
+            })?;
+            wanted.meta_features |= hook.hook().needs().meta_features;
+            wanted.teacher |= hook.hook().asks_teacher();
         }
+        let mut guides = Guides::default();
+        let teacher = self.prepared.experiment().phase(phase).teacher.as_ref();
+        guides.meta_teaches = wanted.teacher && teacher == Some(&Teacher::Meta);
+        if guides.meta_teaches || wanted.meta_features && phase.module().is_some() {
+            let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
+            guides.meta = Some(meta.valid());
+        }
+        if let Some(file) = self.prepared.phase(phase).teacher.as_ref()
+            && wanted.teacher
+        {
+            guides.teacher = Some(file.network(&self.device.device)?);
+        }
+        Ok(guides)
     }
 
     /// Forward MACs of one picture through a network.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cost::{depths, trained};
-use super::{Prepared, TrainError};
+use super::{LossPart, Prepared, TrainError};
 use crate::model::Trained;
 use crate::phase::Phase;
 use crate::plugin::{ModuleDepth, WeightNames};
@@ -20,6 +20,7 @@ pub(super) fn check_grants(
     /// The phases that share a grant, and the names of what they train.
     struct Shared<'a> {
         names: &'a WeightNames,
+        part: &'a LossPart,
         phases: Vec<Phase>,
         trained: Vec<String>,
     }
@@ -28,30 +29,33 @@ pub(super) fn check_grants(
         .chain((0..division.len()).map(Phase::Module));
     let mut grants: BTreeMap<Vec<&str>, Shared<'_>> = BTreeMap::new();
     for phase in phases {
-        let Some(names) = prepared.phase(phase).loss.plugin.grants().weights() else {
-            continue;
-        };
-        let shared = grants
-            .entry(names.patterns().collect())
-            .or_insert_with(|| Shared {
-                names,
-                phases: Vec::new(),
-                trained: Vec::new(),
-            });
-        shared.phases.push(phase);
-        shared
-            .trained
-            .extend(trained_names(prepared, phase, division));
+        for part in &prepared.phase(phase).loss {
+            let Some(names) = part.configured.plugin.grants().weights() else {
+                continue;
+            };
+            let shared = grants
+                .entry(names.patterns().collect())
+                .or_insert_with(|| Shared {
+                    names,
+                    part,
+                    phases: Vec::new(),
+                    trained: Vec::new(),
+                });
+            shared.phases.push(phase);
+            shared
+                .trained
+                .extend(trained_names(prepared, phase, division));
+        }
     }
     for shared in grants.values() {
         let known = shared.trained.iter().map(String::as_str);
         if let Some((pattern, nearest)) = shared.names.unmatched(known) {
             let phase = shared.phases[0];
             return Err(TrainError::PluginRefused {
-                role: format!("{}.loss", phase.kind()),
-                source: prepared
-                    .phase(phase)
-                    .loss
+                role: format!("{}.{}", phase.kind(), shared.part.name),
+                source: shared
+                    .part
+                    .configured
                     .plugin
                     .grants_unknown_weight(pattern, nearest),
             });

@@ -24,6 +24,7 @@ pub mod imports {
                 import incubate:plugin/tensors@0.1.1;
                 import incubate:plugin/readback@0.1.1;
                 import incubate:plugin/weights@0.1.1;
+                import incubate:plugin/teacher@0.1.1;
             }
         ",
         generate_all,

@@ -67,6 +67,7 @@ mod partition;
 pub mod random;
 mod schedule;
 mod settings;
+pub mod teacher;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

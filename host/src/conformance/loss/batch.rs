@@ -25,6 +25,7 @@ pub(in super::super) struct Batch {
     pub(super) soft: Option<Vec<f32>>,
     network: Vec<Vec<f32>>,
     meta: Vec<Vec<f32>>,
+    teacher: Vec<f32>,
 }
 
 /// A float input.
@@ -76,6 +77,7 @@ impl Batch {
         let logits = draw(pictures * classes);
         let network = (0..BOUNDARIES).map(|_| draw(features)).collect();
         let meta = (0..BOUNDARIES).map(|_| draw(features)).collect();
+        let mut taught = stream("teacher", sample);
         let ids: Vec<i64> = (0..pictures)
             .map(|_| below(&mut random, classes as u64) as i64)
             .collect();
@@ -88,6 +90,7 @@ impl Batch {
             soft: None,
             network,
             meta,
+            teacher: normal(&mut taught, pictures * classes, deviation),
         }
     }
 
@@ -137,6 +140,7 @@ impl Batch {
             soft: self.soft.as_deref().map(|soft| rows(soft, self.classes)),
             network: all(&self.network),
             meta: all(&self.meta),
+            teacher: rows(&self.teacher, self.classes),
         }
     }
 
@@ -144,6 +148,7 @@ impl Batch {
     pub(super) fn changed(mut self, name: &str, change: impl Fn(&mut [f32])) -> Self {
         name.clone_into(&mut self.name);
         change(&mut self.logits);
+        change(&mut self.teacher);
         for part in self.network.iter_mut().chain(&mut self.meta) {
             change(part);
         }
@@ -175,8 +180,14 @@ impl Batch {
         )
     }
 
-    /// The tensors as training would give them, and the ones whose gradients can be asked for.
-    pub(super) fn tensors(&self, needs: Needs, phase: Phase) -> (LossInputs, Leaves) {
+    /// The tensors as training would give them, and the ones whose gradients can be asked for; a hook
+    /// that asks a `teacher` gets one.
+    pub(super) fn tensors(
+        &self,
+        needs: Needs,
+        teacher: bool,
+        phase: Phase,
+    ) -> (LossInputs, Leaves) {
         let device = Device::flex().autodiff();
         let [tokens, width] = FEATURE;
         let features = |parts: &[Vec<f32>]| -> Vec<Tensor<3>> {
@@ -209,6 +220,7 @@ impl Batch {
             network_features: numbered(&leaves.network),
             meta_features: numbered(&leaves.meta),
             weights: Vec::new(),
+            teacher: teacher.then(|| any(rows(&self.teacher))),
         };
         (inputs, leaves)
     }

@@ -2,7 +2,8 @@
 //!
 //! A direction changes every element of one input by the same amount, up or down, so that a few
 //! directions see all elements. Two step lengths tell how far a difference can be trusted: a kink
-//! between its ends makes them disagree.
+//! between its ends makes them disagree, or makes the slopes before and behind the middle disagree by
+//! more than they would where the loss is merely curved.
 
 use super::super::numbers::{below, stream};
 use super::super::report::{Check, Finding, Law, Verdict};
@@ -43,7 +44,7 @@ struct Slope {
     value: f64,
     /// What rounding may have done to it.
     noise: f64,
-    /// How much the two step lengths disagree.
+    /// How much the two step lengths disagree, and what a kink between them may have done.
     bend: f64,
 }
 
@@ -193,24 +194,31 @@ fn direction(number: u64, size: usize) -> Vec<f32> {
 /// The derivative along a direction; `None` where the loss cannot be computed or is not finite.
 fn slope(probe: &mut Probe<'_>, batch: &Batch, part: Part, direction: &[f32]) -> Option<Slope> {
     let mut largest = 0.0_f64;
-    let mut difference = |step: f32| {
-        let mut loss = |step: f32| {
-            let mut moved = batch.clone();
-            for (value, up) in moved.part_mut(part).iter_mut().zip(direction) {
-                *value += step * up;
-            }
-            let loss = probe.value(&moved).ok().filter(|loss| loss.is_finite())?;
-            largest = largest.max(f64::from(loss.abs()));
-            Some(f64::from(loss))
-        };
-        Some((loss(step)? - loss(-step)?) / (2.0 * f64::from(step)))
+    let mut loss = |step: f32| {
+        let mut moved = batch.clone();
+        for (value, up) in moved.part_mut(part).iter_mut().zip(direction) {
+            *value += step * up;
+        }
+        let loss = probe.value(&moved).ok().filter(|loss| loss.is_finite())?;
+        largest = largest.max(f64::from(loss.abs()));
+        Some(f64::from(loss))
     };
-    let near = difference(STEP)?;
-    let far = difference(2.0 * STEP)?;
+    let middle = loss(0.0)?;
+    // The slope between the ends, and how much steeper it is behind the middle than before it.
+    let mut difference = |step: f32| {
+        let (above, below) = (loss(step)?, loss(-step)?);
+        let step = f64::from(step);
+        let turn = (above - 2.0 * middle + below) / step;
+        Some(((above - below) / (2.0 * step), turn))
+    };
+    let (near, turn) = difference(STEP)?;
+    let (far, far_turn) = difference(2.0 * STEP)?;
+    // Where the loss is smooth, twice the step turns twice as much; a kink turns at once.
+    let kink = (2.0 * turn - far_turn).abs();
     Some(Slope {
         // The error of a central difference grows with the square of the step.
         value: (4.0 * near - far) / 3.0,
         noise: ROUNDING * largest / f64::from(STEP),
-        bend: (near - far).abs(),
+        bend: (near - far).abs() + kink,
     })
 }

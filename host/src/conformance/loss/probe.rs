@@ -94,7 +94,8 @@ impl<'s> Probe<'s> {
         let phase = self.phase;
         let live = self.live()?;
         let needs: Needs = live.inner.needs();
-        let (inputs, leaves) = batch.tensors(needs, phase);
+        let teacher = live.inner.asks_teacher();
+        let (inputs, leaves) = batch.tensors(needs, teacher, phase);
         let step = StepInfo {
             update,
             updates: UPDATES,

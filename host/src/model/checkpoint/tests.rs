@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Architecture, DropPath, Network, VitConfig, network_to_safetensors, network_to_timm,
+    Architecture, Network, Noise, VitConfig, network_to_safetensors, network_to_timm,
     stage_to_safetensors,
 };
 use crate::phase::Phase;
@@ -70,7 +70,7 @@ fn logits(network: &Network) -> Vec<f32> {
         TensorData::new(values, [2, 3, 12, 12]),
         &Device::flex().autodiff(),
     );
-    let logits = network.forward(images, &DropPath::off()).logits;
+    let logits = network.forward(images, &Noise::off()).logits;
     logits.inner().into_data().iter::<f32>().collect()
 }
 

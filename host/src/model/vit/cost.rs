@@ -2,7 +2,7 @@
 
 use super::config::VitConfig;
 use crate::model::cost::{
-    Cost, Costs, Products, Trained, TrainingMacs, reference_macs, training_macs,
+    Cost, Costs, Products, Trained, TrainingMacs, backward_macs, reference_macs, training_macs,
 };
 
 /// Bytes of a value.
@@ -68,6 +68,16 @@ impl VitConfig {
         trained: Trained,
     ) -> TrainingMacs {
         reference_macs(&self.stage_products(depths), trained)
+    }
+
+    /// Multiplications per picture of a backward pass that begins behind stage `last`.
+    pub(in crate::model) fn backward_macs(
+        &self,
+        depths: &[usize],
+        trained: Trained,
+        last: usize,
+    ) -> u64 {
+        backward_macs(&self.stage_products(depths), trained, last)
     }
 
     /// The tokens of a batch, in bytes.

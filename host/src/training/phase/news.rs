@@ -62,8 +62,9 @@ impl PhaseTraining<'_> {
         self.keep_calls(state)?;
         let mut messages = state.schedule.drain_messages();
         messages.extend(state.loss.drain_messages());
-        let news = [state.schedule.take_news(), state.loss.take_news()];
-        for replaced in news.into_iter().flatten() {
+        let news = state.schedule.take_news().into_iter();
+        let news: Vec<_> = news.chain(state.loss.take_news()).collect();
+        for replaced in news {
             self.tell_replaced(state, replaced)?;
         }
         for (plugin, message) in messages {
@@ -97,7 +98,7 @@ impl PhaseTraining<'_> {
         state.cost_told = Instant::now();
         let seconds = (trained_for + state.besides).as_secs_f64();
         let schedule = state.schedule.used().map(|used| ("schedule", used));
-        let loss = state.loss.used().map(|used| ("loss", used));
+        let loss = state.loss.used();
         for (role, (plugin, statistics, spent)) in schedule.chain(loss) {
             state.observer.observe(&Event::PluginCost {
                 unit: self.phase.to_string(),

@@ -2,13 +2,13 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
+use super::terms::NoLoss;
 use super::{PhaseTraining, State};
 use crate::data::Batch;
-use crate::model::{Forward, Noise, trained_weights};
 use crate::optimizer::OptimizerError;
 use crate::phase::Phase;
-use crate::plugin::{LossInputs, StepInfo};
-use crate::tensor::{AnyTensor, TensorError};
+use crate::plugin::StepInfo;
+use crate::tensor::TensorError;
 use crate::training::TrainError;
 
 impl PhaseTraining<'_> {
@@ -40,37 +40,44 @@ impl PhaseTraining<'_> {
         });
         let samples = batch.samples[first..first + pictures].to_vec();
         let noise = self.noise(state.epoch, samples);
+        let updates = self.cost.updates();
+        let wanted = state.loss.wanted(state.update, updates);
+        let guidance = self.guides.ask(&images, wanted, &mut state.seen);
         let forward = match self.phase {
-            Phase::Module(target) => state.network.forward_hybrid(images.clone(), target, &noise),
-            _ => state.network.forward(images.clone().autodiff(), &noise),
+            Phase::Module(target) => state.network.forward_hybrid(images, target, &noise),
+            _ => state.network.forward(images.autodiff(), &noise),
         };
-        let meta = self
-            .meta
-            .as_ref()
-            .map(|meta| meta.forward(images, &Noise::off()));
         let logits = forward.logits.clone().inner();
-        let inputs = Self::loss_inputs(state, forward, meta, &labels, soft_targets)
-            .map_err(|source| self.unusable(state, source))?;
+        let given = state
+            .loss
+            .given(&state.network, forward, guidance, &labels, soft_targets)
+            .map_err(|source| self.unusable(state, state.loss.identities(), source))?;
         let step = StepInfo {
             update: state.update,
-            updates: self.cost.updates(),
+            updates,
             epoch: self.epoch_at(state, index),
             classes: self.dataset.classes.len() as u32,
             pictures: pictures as u32,
         };
         let place = (state.epoch, state.update);
-        let loss = state
-            .loss
-            .ask(place, |hook| hook.compute(&step, inputs.clone()));
+        let modules = state.network.stages().len();
+        let sum = state.loss.ask(place, &step, &given, modules);
         self.pass_on_messages(state)?;
-        let loss = loss.map_err(|source| self.failed(state, source))?;
-        let loss = loss
-            .into_scalar_tensor()
-            .map_err(|source| self.unusable(state, source))?;
+        let sum = sum.map_err(|reason| match reason {
+            NoLoss::Plugin(source) => self.failed(state, source),
+            NoLoss::Unusable(plugin, source) => self.unusable(state, plugin, source),
+        })?;
+        let loss = sum.loss.ok_or_else(|| TrainError::NoTerm {
+            place: self.place(state.epoch, state.update),
+            updates,
+        })?;
         let shown = batch.indices[first..first + pictures].to_vec();
         state
             .pending
-            .add(loss.clone().inner(), logits, labels, shown);
+            .add(loss.clone().inner(), sum.terms, logits, labels, shown);
+        if let Some(last) = sum.reached {
+            *state.reached.entry(last).or_default() += pictures as u64;
+        }
         // The hook answers a mean over this part; the update's loss is the mean over its parts.
         let share = loss.div_scalar(self.config.accumulation as f64);
         state
@@ -80,10 +87,10 @@ impl PhaseTraining<'_> {
     }
 
     /// The error for tensors that do not make a loss.
-    pub(super) fn unusable(&self, state: &State<'_>, source: TensorError) -> TrainError {
+    fn unusable(&self, state: &State<'_>, plugin: String, source: TensorError) -> TrainError {
         TrainError::Loss {
             place: self.place(state.epoch, state.update),
-            plugin: state.loss.plugin().identity().to_string(),
+            plugin,
             source,
         }
     }
@@ -92,45 +99,8 @@ impl PhaseTraining<'_> {
     pub(super) fn not_connected(&self, state: &State<'_>, source: OptimizerError) -> TrainError {
         TrainError::NotConnected {
             place: self.place(state.epoch, state.update),
-            plugin: state.loss.plugin().identity().to_string(),
+            plugin: state.loss.identities(),
             source,
         }
-    }
-
-    /// What the hook is given.
-    pub(super) fn loss_inputs(
-        state: &State<'_>,
-        forward: Forward,
-        meta: Option<Forward>,
-        labels: &Tensor<1, Int>,
-        soft_targets: Option<Tensor<2>>,
-    ) -> Result<LossInputs, TensorError> {
-        let features = |boundaries: Vec<Tensor<3>>| {
-            boundaries
-                .into_iter()
-                .enumerate()
-                .map(|(module, tensor)| Ok((module as u32, AnyTensor::from_tensor(tensor)?)))
-                .collect::<Result<Vec<_>, TensorError>>()
-        };
-        let network = if state.loss.hook().needs().network_features {
-            forward.boundaries
-        } else {
-            Vec::new()
-        };
-        let meta = meta.map_or_else(Vec::new, |meta| meta.boundaries);
-        let weights = match state.loss.hook().weights() {
-            Some(granted) => trained_weights(&state.network, |name| granted.allow(name))?,
-            None => Vec::new(),
-        };
-        Ok(LossInputs {
-            logits: AnyTensor::from_tensor(forward.logits)?,
-            class_ids: AnyTensor::from_ids(labels.clone().autodiff())?,
-            soft_targets: soft_targets
-                .map(|targets| AnyTensor::from_tensor(targets.autodiff()))
-                .transpose()?,
-            network_features: features(network)?,
-            meta_features: features(meta.into_iter().map(Tensor::autodiff).collect())?,
-            weights,
-        })
     }
 }

@@ -64,6 +64,19 @@ pub(crate) mod readback {
     }
 }
 
+pub(crate) mod teacher {
+    use super::World;
+    use super::tensor::Tensor;
+    use crate::{Fault, FaultCode};
+
+    pub(crate) fn logits() -> Result<Tensor, Fault> {
+        World::with(|world| world.teacher.clone()).ok_or_else(|| {
+            Fault::new(FaultCode::Unsupported, "the batch has no teacher")
+                .with_hint("give one with `Batch::with_teacher`")
+        })
+    }
+}
+
 pub(crate) mod weights {
     use super::World;
     use super::tensor::Tensor;

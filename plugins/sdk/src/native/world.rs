@@ -1,5 +1,5 @@
-//! What the stand-in remembers: messages, metrics, the random stream, weights, and what a gradient
-//! takes for constant.
+//! What the stand-in remembers: messages, metrics, the random stream, weights, the teacher, and what a
+//! gradient takes for constant.
 
 use std::cell::RefCell;
 use std::f64::consts::TAU;
@@ -29,6 +29,7 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) stream: Stream,
     pub(crate) weights: Vec<(String, Tensor)>,
+    pub(crate) teacher: Option<Tensor>,
     pub(crate) gradients: Gradients,
 }
 
@@ -40,6 +41,7 @@ impl World {
             seed: 0,
             stream: Stream(0),
             weights: Vec::new(),
+            teacher: None,
             gradients: Gradients::Off,
         }
     }

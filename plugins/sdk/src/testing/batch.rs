@@ -20,6 +20,7 @@ pub struct Batch {
     network_features: Vec<(u32, Values)>,
     meta_features: Vec<(u32, Values)>,
     weights: Vec<(String, Values)>,
+    teacher: Option<Values>,
 }
 
 impl Batch {
@@ -72,6 +73,7 @@ impl Batch {
             network_features: Vec::new(),
             meta_features: Vec::new(),
             weights: Vec::new(),
+            teacher: None,
         }
     }
 
@@ -118,6 +120,18 @@ impl Batch {
     #[must_use]
     pub fn with_weight(mut self, name: &str, weight: &Tensor) -> Self {
         self.weights.push((name.to_owned(), values(weight)));
+        self
+    }
+
+    /// The same with the logits of a teacher, one row for every picture, for
+    /// [`teacher`](crate::teacher).
+    #[must_use]
+    pub fn with_teacher<const PICTURES: usize, const CLASSES: usize>(
+        mut self,
+        logits: [[f32; CLASSES]; PICTURES],
+    ) -> Self {
+        let values = logits.as_flattened().iter().copied().map(f64::from);
+        self.teacher = Some(Values::floats(vec![PICTURES, CLASSES], values.collect()));
         self
     }
 
@@ -169,9 +183,13 @@ impl Batch {
         World::with(|world| {
             world.stream = Stream::new(world.seed, self.step.update);
             world.weights.clone_from(&self.weights);
+            world.teacher.clone_from(&self.teacher);
         });
         let loss = hook.compute(&self.step, &inputs);
-        World::with(|world| world.weights.clear());
+        World::with(|world| {
+            world.weights.clear();
+            world.teacher = None;
+        });
         let loss = loss?;
         let loss = loss.handle()?;
         match (&loss.values[..], loss.element_type) {
@@ -197,6 +215,25 @@ impl Batch {
     /// As [`Self::loss`]; also a hook that does not restore what it saves.
     pub fn gradient<T: Loss>(&self, hook: &mut T) -> Result<Vec<f64>, Fault> {
         self.differences(hook, |batch| &mut batch.logits.values)
+    }
+
+    /// As [`Self::gradient`], with respect to the activation that leaves `module` of the network.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::gradient`].
+    ///
+    /// # Panics
+    ///
+    /// The batch has no such feature.
+    pub fn feature_gradient<T: Loss>(&self, hook: &mut T, module: u32) -> Result<Vec<f64>, Fault> {
+        self.differences(hook, |batch| {
+            let mut features = batch.network_features.iter_mut();
+            match features.find(|(known, _)| *known == module) {
+                Some((_, feature)) => &mut feature.values,
+                None => panic!("the batch has no feature of module {module}"),
+            }
+        })
     }
 
     /// As [`Self::gradient`], with respect to a weight.
