@@ -25,6 +25,7 @@ mod plugin;
 mod registry;
 mod replay;
 mod run;
+mod schedules;
 mod scripting;
 mod tidy;
 mod units;

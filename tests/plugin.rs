@@ -211,7 +211,7 @@ fn built_in_plugins_are_what_the_table_says() {
         assert_eq!(plugin.sha256(), inspection.sha256);
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 15);
 }
 
 #[test]

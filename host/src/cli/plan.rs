@@ -6,8 +6,8 @@ use serde_json::json;
 use super::arguments::PlanOptions;
 use super::number::{bytes, short, thousands};
 use super::sandbox::plugin_host;
-use super::{print, print_json, sources, table};
-use crate::training::{Plan, prepare};
+use super::{print, print_json, rates, sources, table};
+use crate::training::{Plan, planned_rates, prepare};
 use crate::{device, experiment};
 
 /// Shows what a run would do and cost.
@@ -29,6 +29,14 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     let plan = Plan::new(&prepared, &device)?;
     if let Some(replacement) = &plan.replaced {
         super::warn(&replacement.to_string());
+    }
+    if options.rates {
+        let rates = planned_rates(&prepared, &plan)?;
+        return if options.json {
+            print_json(&json!({ "rates": rates }))
+        } else {
+            rates::print_rates(&rates)
+        };
     }
     let (method, baseline) = plan.totals();
     if options.json {
