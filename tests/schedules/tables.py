@@ -158,7 +158,7 @@ add_timm(
     "epoch",
     {"t_initial": 30, "lr_min": 1e-5, **WARM},
     "tanh",
-    {"min_rate": 1e-5, **OUR_WARM},
+    {"lower": -7, "upper": 3, "min_rate": 1e-5, **OUR_WARM},
 )
 add_timm(
     "TanhLRScheduler",
@@ -180,6 +180,8 @@ add_timm(
     {"t_initial": 30, "cycle_mul": 2.0, "cycle_decay": 0.5, "cycle_limit": 3, "lr_min": 1e-6},
     "tanh",
     {
+        "lower": -7,
+        "upper": 3,
         "min_rate": 1e-6,
         "cycles": 3,
         "cycle_mul": 2,

@@ -83,7 +83,7 @@ fn of_phase(
     } else {
         updates / u64::from(epochs)
     };
-    let rates = evenly(updates / step)
+    let rates = evenly(updates.checked_div(step).unwrap_or(0))
         .map(|index| {
             let update = index * step;
             let epoch = update as f64 * f64::from(epochs) / updates as f64;
