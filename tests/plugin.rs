@@ -777,7 +777,7 @@ fn files_that_are_no_plugins() {
         &[
             "plugin `cosin`",
             "did you mean `cosine`?",
-            "uniform, explicit, balanced, cosine",
+            "uniform, explicit, balanced, constant, cosine",
         ],
     );
 }
@@ -846,7 +846,7 @@ fn settings_are_checked_against_the_description() {
         (
             "cycles",
             SettingValue::Integer(1001),
-            &["`cycles` is 1001 (allowed: 1 to 1000)"],
+            &["`cycles` is 1001 (allowed: 0 to 1000)"],
         ),
         (
             "per",

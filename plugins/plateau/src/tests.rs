@@ -88,11 +88,9 @@ fn a_restored_state_goes_on_from_every_point() {
     for (start, state) in states.iter().enumerate() {
         let mut resumed = configured(&given).unwrap();
         resumed.restore(state).unwrap();
-        for index in start..20 {
-            assert_eq!(
-                epoch(&mut resumed, index as u64, value(index as u64)),
-                rates[index]
-            );
+        for (index, &expected) in rates.iter().enumerate().skip(start) {
+            let index = index as u64;
+            assert_eq!(epoch(&mut resumed, index, value(index)), expected);
         }
         assert_eq!(resumed.save(), whole.save());
     }

@@ -40,16 +40,19 @@ impl Duration {
     /// not finite.
     pub fn parse(name: &str, text: &str) -> Result<Self, Fault> {
         let trimmed = text.trim();
-        let units: [(&str, fn(f64) -> Self); 4] = [
-            ("ep", Self::Epochs),
-            ("up", Self::Updates),
-            ("%", Self::Percent),
-            ("", Self::Epochs),
-        ];
-        units
-            .into_iter()
-            .find_map(|(unit, of)| Some((trimmed.strip_suffix(unit)?, of)))
-            .and_then(|(number, of)| Some(of(number.trim_end().parse().ok()?)))
+        let (number, of): (&str, fn(f64) -> Self) = if let Some(number) = trimmed.strip_suffix("ep")
+        {
+            (number, Self::Epochs)
+        } else if let Some(number) = trimmed.strip_suffix("up") {
+            (number, Self::Updates)
+        } else if let Some(number) = trimmed.strip_suffix('%') {
+            (number, Self::Percent)
+        } else {
+            (trimmed, Self::Epochs)
+        };
+        let number: Option<f64> = number.trim_end().parse().ok();
+        number
+            .map(of)
             .filter(|duration| duration.number().is_finite() && duration.number() >= 0.0)
             .ok_or_else(|| {
                 let mut shown: String = text.chars().take(SHOWN).collect();
