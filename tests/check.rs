@@ -255,6 +255,13 @@ fn every_plugin_that_ships_keeps_every_law() {
         let depths = SettingValue::Integers(vec![3, 3, 3, 3]);
         let settings: &[_] = match built_in.name {
             "explicit" => &[("depths", depths)],
+            "piecewise" => &[
+                (
+                    "at",
+                    SettingValue::Texts(vec!["0".to_owned(), "100%".to_owned()]),
+                ),
+                ("factors", SettingValue::Numbers(vec![1.0, 0.1])),
+            ],
             _ => &[],
         };
         let report = checked(built_in.name, settings);

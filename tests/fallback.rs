@@ -308,7 +308,7 @@ fn a_fallback_that_cannot_be_one_is_refused_before_training() {
             10,
             &[
                 "no built-in learning-rate schedule",
-                "(built in: cosine, step, constant)",
+                "(built in: constant, cosine, polynomial, ",
             ],
         ),
         (

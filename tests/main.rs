@@ -34,6 +34,7 @@ mod recipe_runs;
 mod registry;
 mod replay;
 mod run;
+mod schedules;
 mod scripting;
 mod teacher;
 mod tidy;

@@ -115,6 +115,17 @@ fn step_with_warm_up() {
     );
 }
 
+#[test]
+fn tanh_with_warm_up() {
+    follows(
+        "tanh_lr1e-3_epochs50_min1e-5_warmup5_from1e-6",
+        "tanh",
+        1e-3,
+        50,
+        "per = \"epoch\"\nwarmup = 5\nwarmup_rate = 1e-6\nmin_rate = 1e-5",
+    );
+}
+
 /// A tensor of a file with its shape.
 fn floats(bytes: &[u8], name: &str) -> (Vec<f32>, Vec<usize>) {
     let file = SafeTensors::deserialize(bytes).unwrap();

@@ -212,7 +212,7 @@ fn built_in_plugins_are_what_the_table_says() {
         assert_eq!(plugin.sha256(), inspection.sha256);
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 15);
 }
 
 #[test]
@@ -778,7 +778,7 @@ fn files_that_are_no_plugins() {
         &[
             "plugin `cosin`",
             "did you mean `cosine`?",
-            "uniform, explicit, balanced, cosine",
+            "uniform, explicit, balanced, constant, cosine",
         ],
     );
 }
@@ -847,7 +847,7 @@ fn settings_are_checked_against_the_description() {
         (
             "cycles",
             SettingValue::Integer(1001),
-            &["`cycles` is 1001 (allowed: 1 to 1000)"],
+            &["`cycles` is 1001 (allowed: 0 to 1000)"],
         ),
         (
             "per",

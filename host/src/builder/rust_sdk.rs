@@ -17,6 +17,7 @@ const SOURCES: &[(&str, &str)] = sources!(
     "src/bindings.rs"
     "src/description.rs"
     "src/division.rs"
+    "src/duration.rs"
     "src/export.rs"
     "src/fault.rs"
     "src/host.rs"

@@ -135,6 +135,9 @@ pub(super) struct PlanOptions {
     pub(super) device: DeviceOptions,
     #[command(flatten)]
     pub(super) sources: super::sources::SourceOptions,
+    /// Show the learning rates of every unit in place of cost and settings.
+    #[arg(long)]
+    pub(super) rates: bool,
     /// Write the plan as JSON.
     #[arg(long)]
     pub(super) json: bool,

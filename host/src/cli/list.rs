@@ -32,6 +32,7 @@ pub(super) fn list(lock: &LockOptions, as_json: bool) -> Result<()> {
                 description.version.to_string(),
                 "built in".to_owned(),
                 short(&inspection.sha256),
+                description.summary.clone(),
             ]);
         }
     }
@@ -55,6 +56,7 @@ pub(super) fn list(lock: &LockOptions, as_json: bool) -> Result<()> {
                 pin.version.clone(),
                 pin.source.clone(),
                 short(&pin.sha256),
+                String::new(),
             ]);
         }
     }
@@ -63,7 +65,14 @@ pub(super) fn list(lock: &LockOptions, as_json: bool) -> Result<()> {
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     print(&table::text(
-        &["plugin", "kind", "version", "from", "sha256"],
+        &[
+            "plugin",
+            "kind",
+            "version",
+            "from",
+            "sha256",
+            "what it does",
+        ],
         &rows,
     ))
 }

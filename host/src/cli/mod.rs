@@ -22,6 +22,7 @@ mod plugin;
 mod progress;
 mod pull;
 mod push;
+mod rates;
 mod remove;
 mod replay;
 mod run;

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::arguments::PlanOptions;
 use super::number::{bytes, short, tenths, thousands};
 use super::sandbox::plugin_host;
-use super::{print, print_json, sources, table};
+use super::{print, print_json, rates, sources, table};
 use crate::data::Dataset;
-use crate::training::{Plan, Ratio, Ratios, prepare};
+use crate::training::{Plan, Ratio, Ratios, planned_rates, prepare};
 use crate::{device, experiment};
 
 /// A count of operations in JSON.
@@ -41,6 +41,14 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     let plan = Plan::new(&prepared, &device)?;
     if let Some(replacement) = &plan.replaced {
         super::warn(&replacement.to_string());
+    }
+    if options.rates {
+        let rates = planned_rates(&prepared, &plan)?;
+        return if options.json {
+            print_json(&json!({ "rates": rates }))
+        } else {
+            rates::print_rates(&rates)
+        };
     }
     let (method, baseline) = plan.totals();
     let notes: Vec<String> = missing.into_iter().chain(prepared.notes()).collect();

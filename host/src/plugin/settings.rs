@@ -77,8 +77,9 @@ impl SettingValue {
         }
     }
 
-    /// This value as one of type `kind`, if nothing is lost: whole numbers are numbers, and a list
-    /// without elements is a list of anything.
+    /// This value as one of type `kind`, if nothing is lost: whole numbers are numbers, finite numbers
+    /// are texts (a duration may be written `20` or `"5%"`), and a list without elements is a list of
+    /// anything.
     fn converted(&self, kind: SettingKind) -> Option<Self> {
         /// The largest magnitude up to which every whole number is a float.
         const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
@@ -91,8 +92,18 @@ impl SettingValue {
                 .map(|&value| number(value))
                 .collect::<Option<_>>()
                 .map(Self::Numbers),
-            (Self::Integers(values), SettingKind::Texts) if values.is_empty() => {
-                Some(Self::Texts(Vec::new()))
+            (&Self::Integer(value), SettingKind::Text) => Some(Self::Text(value.to_string())),
+            (&Self::Number(value), SettingKind::Text) if value.is_finite() => {
+                Some(Self::Text(format!("{value:?}")))
+            }
+            (Self::Integers(values), SettingKind::Texts) => {
+                Some(Self::Texts(values.iter().map(i64::to_string).collect()))
+            }
+            (Self::Numbers(values), SettingKind::Texts)
+                if values.iter().all(|value| value.is_finite()) =>
+            {
+                let texts = values.iter().map(|value| format!("{value:?}"));
+                Some(Self::Texts(texts.collect()))
             }
             _ => None,
         }

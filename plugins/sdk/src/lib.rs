@@ -52,6 +52,7 @@
 pub mod bindings;
 mod description;
 pub mod division;
+mod duration;
 #[doc(hidden)]
 pub mod export;
 mod fault;
@@ -81,6 +82,7 @@ pub use bindings::imports::incubate::plugin::types::{
     Fault, FaultCode, Parameter, Phase, Setting, SettingKind, SettingValue,
 };
 pub use description::Description;
+pub use duration::Duration;
 pub use loss::{Feature, Inputs, Loss, Needs, Step};
 pub use panic::report_panics;
 pub use partition::{Cost, Device, ModuleDepth, Partition, Request};

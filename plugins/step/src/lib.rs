@@ -1,46 +1,47 @@
-//! Learning-rate schedule `step`: a factor every so many epochs, with the semantics of timm's
-//! `StepLRScheduler`.
+//! Learning-rate schedule `step`: a factor every so many epochs, with the semantics of timm's and
+//! torch's `StepLR`, or at listed milestones, as torch's `MultiStepLR`.
 //!
-//! The curve is `base_rate factor^floor(t / every)`, behind the warm-up of [`Timeline`].
+//! The curve is `base_rate factor^floor(t / every)`, or `base_rate factor^n` where `n` is the number of
+//! milestones that are not after `t`, behind the warm-up of [`Timeline`].
 
 use incubate_plugin::timeline::Timeline;
 use incubate_plugin::{
-    Description, Fault, Interval, Moment, Parameter, Schedule, Settings, export_schedule,
+    Description, Duration, Fault, Interval, Moment, Parameter, Schedule, Settings, export_schedule,
 };
 
 struct Step {
     timeline: Timeline,
-    /// Epochs between two steps; positive.
-    every: f64,
+    /// Time between two steps; positive.
+    every: Duration,
+    /// The times of the steps, in place of `every`.
+    milestones: Option<Vec<Duration>>,
     factor: f64,
 }
 
 impl Schedule for Step {
     fn describe() -> Description {
-        Description::new("The base rate times a factor every so many epochs, with warm-up")
-            .parameter(
-                Parameter::number("every", "Epochs between two steps; more than 0")
-                    .default(30.0)
-                    .at_least(0.0),
-            )
-            .parameter(
-                Parameter::number("factor", "Factor of every step")
-                    .default(0.1)
-                    .at_least(0.0),
-            )
-            .parameters(Timeline::parameters())
-            .parameter(Timeline::prefix_parameter())
+        Description::new(
+            "The base rate times a factor every so many epochs, or at milestones (multi-step)",
+        )
+        .parameter(Parameter::duration("every", "Time between two steps").default("30"))
+        .parameter(
+            Parameter::durations("milestones", "Times of the steps, in place of `every`")
+                .optional(),
+        )
+        .parameter(
+            Parameter::number("factor", "Factor of every step")
+                .default(0.1)
+                .at_least(0.0),
+        )
+        .parameters(Timeline::parameters())
+        .parameter(Timeline::prefix_parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
-        let every = settings.get("every")?;
-        if every == 0.0 {
-            return Err(Fault::invalid("`every` is 0")
-                .with_hint("give a number of epochs that is more than 0"));
-        }
         Ok(Self {
             timeline: Timeline::configure(settings)?,
-            every,
+            every: settings.get::<Duration>("every")?.positive("every")?,
+            milestones: settings.get("milestones")?,
             factor: settings.get("factor")?,
         })
     }
@@ -51,7 +52,13 @@ impl Schedule for Step {
 
     fn rate(&mut self, moment: &Moment) -> Result<f64, Fault> {
         self.timeline.rate(moment, |point| {
-            let steps = (point.time / (self.every * point.epoch)).floor();
+            let steps = match &self.milestones {
+                Some(milestones) => milestones
+                    .iter()
+                    .filter(|&&milestone| point.axis.of(milestone) <= point.time)
+                    .count() as f64,
+                None => (point.time / point.axis.of(self.every)).floor(),
+            };
             Ok(moment.base_rate * self.factor.powf(steps))
         })
     }
@@ -61,7 +68,7 @@ export_schedule!(Step);
 
 #[cfg(test)]
 mod tests {
-    use incubate_plugin::testing;
+    use incubate_plugin::{SettingValue, testing};
 
     use super::*;
 
@@ -69,45 +76,44 @@ mod tests {
     /// warmup_lr_init=1e-6)` on a rate of 1e-3, epochs 0 to 99.
     const TIMM: &str = include_str!("timm_every_30.txt");
 
-    fn step(per: Interval, warmup_prefix: bool) -> Step {
-        Step {
-            timeline: Timeline {
-                per,
-                warmup: 5.0,
-                warmup_rate: 1e-6,
-                warmup_prefix,
-            },
-            every: 30.0,
-            factor: 0.1,
-        }
+    fn step(given: &[(&str, SettingValue)]) -> Step {
+        Step::configure(&testing::settings(&Step::describe(), given).unwrap()).unwrap()
     }
 
-    fn moment(epoch: u64, updates_per_epoch: u64) -> Moment {
-        testing::moment(epoch * updates_per_epoch, updates_per_epoch, 100, 1e-3)
+    fn rate(step: &mut Step, epoch: u64) -> f64 {
+        step.rate(&testing::moment(epoch * 7, 7, 100, 1e-3))
+            .unwrap()
     }
 
     #[test]
     fn rates_equal_timm_per_epoch_and_per_update() {
-        for (epoch, expected) in TIMM.lines().enumerate() {
-            let expected: f64 = expected.parse().unwrap();
-            for per in [Interval::PerEpoch, Interval::PerUpdate] {
-                let rate = step(per, false).rate(&moment(epoch as u64, 7)).unwrap();
-                assert!(
-                    (rate - expected).abs() <= 1e-12,
-                    "epoch {epoch} {per:?}: {rate} is not {expected}"
-                );
+        for per in ["epoch", "update"] {
+            let milestones = vec!["30".to_owned(), "90%".to_owned(), "420up".to_owned()];
+            for times in [("every", 30.into()), ("milestones", milestones.into())] {
+                let mut step = step(&[("per", per.into()), ("warmup", 5.into()), times]);
+                for (epoch, expected) in TIMM.lines().enumerate() {
+                    let expected: f64 = expected.parse().unwrap();
+                    let rate = rate(&mut step, epoch as u64);
+                    assert!(
+                        (rate - expected).abs() <= 1e-12,
+                        "epoch {epoch} per {per}: {rate} is not {expected}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn a_prefix_moves_the_steps_behind_the_warm_up() {
-        let rate = |epoch| {
-            step(Interval::PerEpoch, true)
-                .rate(&moment(epoch, 7))
-                .unwrap()
-        };
-        assert_eq!(rate(34), 1e-3);
-        assert!((rate(35) - 1e-4).abs() < 1e-18);
+        let mut step = step(&[("warmup", 5.into()), ("warmup_prefix", true.into())]);
+        assert_eq!(rate(&mut step, 34), 1e-3);
+        assert!((rate(&mut step, 35) - 1e-4).abs() < 1e-18);
+    }
+
+    #[test]
+    fn no_time_between_steps_is_refused() {
+        let settings = testing::settings(&Step::describe(), &[("every", 0.into())]).unwrap();
+        let fault = Step::configure(&settings).err().unwrap();
+        assert!(fault.message.contains("`every`"), "{fault:?}");
     }
 }

@@ -52,13 +52,25 @@ pub fn settings(
     Ok(Settings::new(settings))
 }
 
-/// The value as the parameter takes it: whole numbers are numbers.
+/// The value as the parameter takes it: whole numbers are numbers, and finite numbers are texts.
 fn accept(parameter: &Parameter, value: &SettingValue) -> Result<SettingValue, Fault> {
     let name = &parameter.name;
     let value = match (value, parameter.kind) {
         (SettingValue::Integer(value), SettingKind::Number) => SettingValue::Number(*value as f64),
         (SettingValue::Integers(values), SettingKind::Numbers) => {
             SettingValue::Numbers(values.iter().map(|&value| value as f64).collect())
+        }
+        (SettingValue::Integer(value), SettingKind::Text) => SettingValue::Text(value.to_string()),
+        (SettingValue::Number(value), SettingKind::Text) if value.is_finite() => {
+            SettingValue::Text(format!("{value:?}"))
+        }
+        (SettingValue::Integers(values), SettingKind::Texts) => {
+            SettingValue::Texts(values.iter().map(i64::to_string).collect())
+        }
+        (SettingValue::Numbers(values), SettingKind::Texts)
+            if values.iter().all(|value| value.is_finite()) =>
+        {
+            SettingValue::Texts(values.iter().map(|value| format!("{value:?}")).collect())
         }
         (value, _) => value.clone(),
     };
