@@ -2,9 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::{layer_norm, linear};
+use burn::tensor::module::linear;
 
 use super::initial::Initial;
+use crate::kernels::layer_norm::layer_norm;
 
 /// A linear map of the last dimension.
 ///
@@ -57,11 +58,6 @@ impl LayerNorm {
 
     /// Any shape whose last dimension is the width.
     pub(super) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        layer_norm(
-            input,
-            self.weight.val(),
-            Some(self.bias.val()),
-            self.epsilon,
-        )
+        layer_norm(input, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }

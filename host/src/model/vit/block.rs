@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
 
 use super::config::VitConfig;
+use crate::kernels::attention::attention;
 use crate::kernels::gelu::gelu;
 use crate::model::drop_path::Masks;
 use crate::model::initial::Initial;
@@ -79,25 +79,8 @@ impl Attention {
     }
 
     fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        let [batch, tokens, width] = input.dims();
-        let head_width = width / self.heads;
-        let parts = self
-            .qkv
-            .forward(input)
-            .reshape([batch, tokens, 3, self.heads, head_width])
-            .permute([2, 0, 3, 1, 4]);
-        let part = |index: usize| -> Tensor<4> {
-            parts
-                .clone()
-                .narrow(0, index, 1)
-                .reshape([batch, self.heads, tokens, head_width])
-        };
-        let (query, key, value) = (part(0), part(1), part(2));
-        let scale = (head_width as f64).powf(-0.5);
-        let scores = query.mul_scalar(scale).matmul(key.swap_dims(2, 3));
-        let mixed = softmax(scores, 3).matmul(value);
-        let joined = mixed.swap_dims(1, 2).reshape([batch, tokens, width]);
-        self.proj.forward(joined)
+        self.proj
+            .forward(attention(self.qkv.forward(input), self.heads))
     }
 }
 
