@@ -8,6 +8,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Shape, Slice, Tensor};
@@ -137,12 +138,7 @@ impl LayerNormOps for Flex {
         epsilon: f64,
     ) -> FloatTensor<Self> {
         if input.dtype() != DType::F32 {
-            return <Self as burn::backend::ops::ModuleOps<Self>>::layer_norm(
-                input,
-                weight,
-                Some(bias),
-                epsilon,
-            );
+            return Self::layer_norm(input, weight, Some(bias), epsilon);
         }
         let input = in_order(input);
         let (weight, bias) = (in_order(weight), in_order(bias));

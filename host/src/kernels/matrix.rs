@@ -54,6 +54,9 @@ impl Place {
     }
 }
 
+/// Multiplications below which handing work to other threads costs more than it saves.
+const WORTH_THREADS: usize = 1 << 20;
+
 /// Writes `scale` times `left` times `right` to `output`, on this thread.
 ///
 /// # Panics
@@ -62,10 +65,95 @@ impl Place {
 pub(super) fn product(
     (output, to): (&mut [f32], Place),
     scale: f32,
-    (left, of): (&[f32], Place),
-    (right, by): (&[f32], Place),
+    left: (&[f32], Place),
+    right: (&[f32], Place),
 ) {
     to.check(output.len());
+    // SAFETY: the output is borrowed exclusively, and `to` is inside of it.
+    unsafe {
+        write(
+            output.as_mut_ptr(),
+            to,
+            None,
+            scale,
+            left,
+            right,
+            Parallelism::None,
+        )
+    };
+}
+
+/// Adds `left` times `right` to `output`, in threads if there is enough to do.
+///
+/// # Panics
+///
+/// When a matrix reaches beyond its slice, is empty, or does not fit the others.
+pub(super) fn add_product(
+    (output, to): (&mut [f32], Place),
+    left: (&[f32], Place),
+    right: (&[f32], Place),
+) {
+    to.check(output.len());
+    let threads = threads(to, left.1);
+    // SAFETY: the output is borrowed exclusively, and `to` is inside of it.
+    unsafe {
+        write(
+            output.as_mut_ptr(),
+            to,
+            Some(1.0),
+            1.0,
+            left,
+            right,
+            threads,
+        )
+    };
+}
+
+/// `left` times `right`, row by row, in threads if there is enough to do.
+///
+/// # Panics
+///
+/// When a matrix reaches beyond its slice, is empty, or does not fit the other.
+pub(super) fn new_product(left: (&[f32], Place), right: (&[f32], Place)) -> Vec<f32> {
+    let (rows, columns) = (left.1.rows, right.1.columns);
+    let to = Place::new(0, rows, columns, columns);
+    let count = rows * columns;
+    let mut output: Vec<f32> = Vec::with_capacity(count);
+    let threads = threads(to, left.1);
+    // SAFETY: `to` are exactly the first `count` elements, for which there is room; they are not
+    // read, and all of them are written before the length says so.
+    unsafe {
+        write(output.as_mut_ptr(), to, None, 1.0, left, right, threads);
+        output.set_len(count);
+    }
+    output
+}
+
+/// Threads for a product that gives `to` from rows of `of.columns` elements.
+fn threads(to: Place, of: Place) -> Parallelism {
+    if to.rows * to.columns * of.columns < WORTH_THREADS {
+        Parallelism::None
+    } else {
+        // As many as the pool has.
+        Parallelism::Rayon(0)
+    }
+}
+
+/// Writes `keep` times what is there (nothing, if absent) plus `scale` times `left` times `right`.
+///
+/// # Safety
+///
+/// All of `to` must lie inside of the allocation that `output` begins, and nobody else may use it.
+/// It must be initialised if `keep` is given.
+unsafe fn write(
+    output: *mut f32,
+    to: Place,
+    keep: Option<f32>,
+    scale: f32,
+    (left, of): (&[f32], Place),
+    (right, by): (&[f32], Place),
+    threads: Parallelism,
+) {
     of.check(left.len());
     by.check(right.len());
     assert_eq!(
@@ -73,30 +161,29 @@ pub(super) fn product(
         (of.rows, by.columns, by.rows),
         "matrices do not fit"
     );
-    // SAFETY: every element that the three matrices can reach is inside of its slice, as checked
-    // above, and strides are within `isize`, since the last element is. The output is borrowed
-    // exclusively, and only this thread works.
+    // SAFETY: every element that is read is inside of its slice, as checked above, and strides are
+    // within `isize`, since the last element is; the caller answers for the output.
     unsafe {
         gemm::gemm(
             to.rows,
             to.columns,
             of.columns,
-            output.as_mut_ptr().add(to.first),
+            output.add(to.first),
             to.column_stride as isize,
             to.row_stride as isize,
-            false,
+            keep.is_some(),
             left.as_ptr().add(of.first),
             of.column_stride as isize,
             of.row_stride as isize,
             right.as_ptr().add(by.first),
             by.column_stride as isize,
             by.row_stride as isize,
-            0.0,
+            keep.unwrap_or(0.0),
             scale,
             false,
             false,
             false,
-            Parallelism::None,
+            threads,
         );
     }
 }
@@ -130,6 +217,15 @@ mod tests {
                 }
             }
             assert_eq!(output, expected);
+            add_product((&mut output, to), (&values, of), (&values, by));
+            let new = new_product((&values, of), (&values, by));
+            for row in 0..rows {
+                for column in 0..columns {
+                    let halves = element(&expected, to, row, column);
+                    assert_eq!(element(&output, to, row, column), 3.0 * halves);
+                    assert_eq!(new[row * columns + column], 2.0 * halves);
+                }
+            }
         }
     }
 

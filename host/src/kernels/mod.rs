@@ -5,6 +5,7 @@ mod exponential;
 pub mod gelu;
 mod lanes;
 pub mod layer_norm;
+pub mod linear;
 mod matrix;
 mod storage;
 

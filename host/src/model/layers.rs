@@ -2,10 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 
 use super::initial::Initial;
 use crate::kernels::layer_norm::layer_norm;
+use crate::kernels::linear::linear;
 
 /// A linear map of the last dimension.
 ///
@@ -33,7 +33,12 @@ impl Linear {
 
     /// `[.., inputs]` to `[.., outputs]`.
     pub(super) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        linear(input, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let weight = self.weight.val();
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([weight.dims()[1]], &input.device().inner()),
+        };
+        linear(input, weight, bias)
     }
 }
 
