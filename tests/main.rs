@@ -21,6 +21,7 @@ mod new_plugin;
 mod operations;
 mod parity;
 mod parity_plugins;
+mod phases;
 mod plugin;
 mod registry;
 mod replay;

@@ -1,7 +1,7 @@
 //! Ranges of settings that their types cannot express, and settings that must fit each other.
 
-use super::ExperimentError;
 use super::schema::{Epochs, Experiment};
+use super::{ExperimentError, Start};
 use crate::data::Dataset;
 
 /// Refuses the first setting that cannot be used.
@@ -50,6 +50,18 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
         ("baseline", &experiment.baseline),
     ] {
         let key = |key: &str| format!("{name}.{key}");
+        let possible = starts(name);
+        if !possible.contains(&phase.start) {
+            let known: Vec<String> = possible.iter().map(|start| format!("`{start}`")).collect();
+            return range(
+                key("start"),
+                format!("`{}`", phase.start),
+                &format!(
+                    "which this phase cannot begin with (give {})",
+                    known.join(" or ")
+                ),
+            );
+        }
         if phase.epochs == Epochs::EqualCompute && name != "baseline" {
             return range(
                 key("epochs"),
@@ -118,4 +130,13 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
         }
     }
     Ok(())
+}
+
+/// What a phase can begin with.
+fn starts(phase: &str) -> &'static [Start] {
+    match phase {
+        "module" => &[Start::Random, Start::Copies, Start::Grown],
+        "fine-tune" => &[Start::Assembled],
+        _ => &[Start::Random],
+    }
 }

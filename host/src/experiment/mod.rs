@@ -7,9 +7,11 @@ mod identity;
 mod layers;
 mod resolve;
 mod schema;
+mod start;
 
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use resolve::{BuiltInExperiment, Resolved, Setting, built_in, load};
 pub use schema::{DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig};
+pub use start::Start;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::ExperimentError;
 use super::check::check;
 use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Experiment, PhaseConfig};
+use super::{ExperimentError, Start};
 use crate::data::{self, DataConfig, Dataset, Loader, Part};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -200,7 +200,11 @@ fn anchor(table: &mut Table, folder: &Path) {
     for (key, value) in table {
         match value {
             Value::Table(inner) if key != "parameters" => anchor(inner, folder),
-            Value::String(text) if key == "path" || key == "plugin" && Reference::is_file(text) => {
+            Value::String(text)
+                if key == "path"
+                    || key == "plugin" && Reference::is_file(text)
+                    || key == "start" && Start::is_file(text) =>
+            {
                 *text = folder.join(&*text).display().to_string();
             }
             _ => {}

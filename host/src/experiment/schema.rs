@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::OnFailure;
+use super::{OnFailure, Start};
 use crate::data::{Augmentation, DataConfig};
 use crate::model::Architecture;
 use crate::phase::Phase;
@@ -112,6 +112,8 @@ pub struct PluginConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhaseConfig {
+    /// What the network begins with.
+    pub start: Start,
     /// Passes over the training pictures.
     pub epochs: Epochs,
     /// Pictures per update.

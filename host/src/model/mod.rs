@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod cost;
 pub mod drop_path;
+pub mod growth;
 mod initial;
 mod layers;
 pub mod network;
@@ -17,6 +18,7 @@ pub mod weights;
 pub use architecture::{Architecture, ModelError};
 pub use cost::{Cost, Costs, Trained, TrainingMacs};
 pub use drop_path::DropPath;
+pub use growth::Growth;
 pub use network::{Activation, Forward, Network, Stage};
 pub use trained::trained_weights;
 pub use vit::{VitConfig, VitStage};

@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::drop_path::{DropPath, Masks};
+use super::growth::{Growth, Origin, origin};
 use super::parameters::parameters;
 use super::vit::VitStage;
 
@@ -95,6 +96,14 @@ impl Stage {
         match self {
             Self::Vit(stage) => stage.depth(),
         }
+    }
+
+    /// Where parameter `name` comes from when this stage grows from one of `shallow` blocks.
+    pub(super) fn origin(&self, name: &str, shallow: usize, growth: Growth) -> Origin {
+        let ends_branch = match self {
+            Self::Vit(_) => VitStage::ends_branch,
+        };
+        origin(name, shallow, self.depth(), growth, ends_branch)
     }
 
     fn forward(&self, input: Activation, masks: &[Option<Masks>]) -> Activation {

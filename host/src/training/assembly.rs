@@ -6,8 +6,8 @@ use burn::tensor::Device;
 
 use super::TrainError;
 use super::cost::depths;
-use crate::experiment::Experiment;
-use crate::model::{Network, load_network, load_stage};
+use crate::experiment::{Experiment, Start};
+use crate::model::{Growth, Network, Stage, load_network, load_stage};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::random::Seed;
@@ -37,8 +37,8 @@ pub(super) struct Assembly<'a> {
 
 impl Assembly<'_> {
     /// The network that `phase` begins with (method, section "pseudo-code"): random weights, but
-    /// for a hybrid the meta model around a random target module, and for fine-tuning the
-    /// assembled modules.
+    /// for a hybrid the meta model around a target module that is random unless the experiment
+    /// wants copies of meta blocks, and for fine-tuning the assembled modules.
     pub(super) fn initial(&self, phase: Phase) -> Result<Built, TrainError> {
         let random = self.random(phase)?;
         match phase {
@@ -50,8 +50,9 @@ impl Assembly<'_> {
                 let meta = self.trained(Unit::Train(Phase::Meta), &phase.to_string())?;
                 let mut stages = random.into_stages();
                 for (index, stage) in meta.network.into_stages().into_iter().enumerate() {
-                    if index != target {
-                        stages[index] = stage;
+                    let deep = std::mem::replace(&mut stages[index], stage);
+                    if index == target {
+                        stages[index] = self.target(deep, &stages[index]);
                     }
                 }
                 Ok(Built {
@@ -60,6 +61,15 @@ impl Assembly<'_> {
                 })
             }
             Phase::FineTune => self.trained(Unit::Assemble, &phase.to_string()),
+        }
+    }
+
+    /// The target module that takes the place of `meta`, which has random weights at first.
+    fn target(&self, random: Stage, meta: &Stage) -> Stage {
+        match self.experiment.module.start {
+            Start::Copies => random.grown_from(meta, Growth::Copies),
+            Start::Grown => random.grown_from(meta, Growth::Identity),
+            _ => random,
         }
     }
 

@@ -56,6 +56,14 @@ impl VitStage {
         self.blocks.len()
     }
 
+    /// Whether the parameter with this name within a block belongs to the last linear map of a
+    /// residual branch.
+    pub(in crate::model) fn ends_branch(within: &str) -> bool {
+        ["attn.proj.", "mlp.fc2."]
+            .iter()
+            .any(|map| within.starts_with(map))
+    }
+
     /// Stage 0 takes pictures, the others tokens; the last gives logits, the others tokens.
     /// `masks` has one entry for every block.
     pub(in crate::model) fn forward(
