@@ -18,6 +18,9 @@ use burn_flex::{FlexTensor, Layout};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::exponential::{exponential, polynomial};
+use super::storage::whole;
+
 /// Values that one thread takes at a time; a tensor of fewer is not worth a second thread.
 const CHUNK: usize = 1 << 14;
 
@@ -164,13 +167,6 @@ impl<B: GeluOps, C: CheckpointStrategy> GeluOps for Autodiff<B, C> {
     }
 }
 
-/// Whether the storage holds the values of the tensor in order, and nothing else.
-fn whole(tensor: &FlexTensor) -> bool {
-    tensor.is_contiguous()
-        && tensor.layout().start_offset() == 0
-        && tensor.bytes().len() == tensor.layout().num_elements() * size_of::<f32>()
-}
-
 /// Changes every value of a slice by the value of another at its place.
 trait Kernel {
     fn apply(output: &mut f32, input: f32);
@@ -240,7 +236,7 @@ fn in_chunks<K: Kernel>(output: &mut [f32], input: &[f32]) {
 ///
 /// For a = |x| and t = 1/(1 + p·a), Φ(-a) = exp(-x²/2)·t·P(t), where P interpolates
 /// erfcx(a/√2)/(2t) in Chebyshev nodes for a ≤ 13.5 (relative error 3e-8); beyond, both are 0 in
-/// float32. The exponential is 2ⁿ·2ᶠ with |f| ≤ 1/2 and an interpolating polynomial (3e-9).
+/// float32.
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {
     const SCALE: f32 = 0.265;
@@ -256,50 +252,11 @@ fn normal(x: f32) -> (f32, f32) {
         0.105_180_54,
         0.105_745_47,
     ];
-    /// 2ᶠ, from the highest power.
-    const POWER: [f32; 7] = [
-        0.000_154_614_45,
-        0.001_340_042_8,
-        0.009_618_057,
-        0.055_503_27,
-        0.240_226_5,
-        std::f32::consts::LN_2,
-        1.0,
-    ];
-    /// 1.5·2²³: adding it rounds to an integer, which then stands in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    /// The exponent of 1, where float32 has its exponent.
-    const EXPONENT: u32 = 127 << 23;
-    /// Below it powers of two are no normal numbers.
-    const SMALLEST: f32 = -126.0;
-
-    let exponent = x * x * (-0.5 * std::f32::consts::LOG2_E);
-    let negligible = exponent <= SMALLEST;
-    let exponent = if exponent > SMALLEST {
-        exponent
-    } else {
-        SMALLEST
-    };
-    let rounded = exponent + ROUND;
-    let fraction = exponent - (rounded - ROUND);
-    let power = polynomial(&POWER, fraction);
-    let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(EXPONENT));
-    let exponential = if negligible { 0.0 } else { power * scale };
-
+    let exponential = exponential(x * x * -0.5);
     let t = 1.0 / (1.0 + SCALE * x.abs());
     let tail = exponential * (t * polynomial(&TAIL, t));
     let distribution = if x < 0.0 { tail } else { 1.0 - tail };
     (distribution, exponential)
-}
-
-/// Horner's scheme, from the highest power.
-#[inline(always)]
-fn polynomial<const N: usize>(coefficients: &[f32; N], x: f32) -> f32 {
-    let mut value = coefficients[0];
-    for coefficient in &coefficients[1..] {
-        value = value * x + coefficient;
-    }
-    value
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::{layer_norm, linear};
 
 use super::initial::Initial;
 use super::numerics::Precision;
+use crate::kernels::layer_norm::layer_norm;
+use crate::kernels::linear::linear;
 
 /// A linear map of the last dimension.
 ///
@@ -37,10 +38,15 @@ impl Linear {
         input: Tensor<D>,
         precision: Precision,
     ) -> Tensor<D> {
+        let weight = self.weight.val();
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([weight.dims()[1]], &input.device().inner()),
+        };
         linear(
             precision.operand(input),
-            precision.operand(self.weight.val()),
-            self.bias.as_ref().map(|bias| precision.operand(bias.val())),
+            precision.operand(weight),
+            precision.operand(bias),
         )
     }
 }
@@ -66,11 +72,6 @@ impl LayerNorm {
 
     /// Any shape whose last dimension is the width.
     pub(super) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        layer_norm(
-            input,
-            self.weight.val(),
-            Some(self.bias.val()),
-            self.epsilon,
-        )
+        layer_norm(input, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }

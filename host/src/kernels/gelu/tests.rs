@@ -2,23 +2,9 @@
 
 use burn::tensor::activation::gelu as composed;
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::RngExt;
 
 use super::*;
-use crate::phase::Phase;
-use crate::random::{Key, Seed};
-
-fn draws(count: usize, spread: f32) -> Vec<f32> {
-    let mut stream = Seed(3).stream(&Key {
-        phase: Phase::Meta,
-        epoch: 0,
-        sample: count as u64,
-        purpose: "gelu",
-    });
-    (0..count)
-        .map(|_| (stream.random::<f32>() - 0.5) * 2.0 * spread)
-        .collect()
-}
+use crate::kernels::draws;
 
 fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
     let count = values.len();

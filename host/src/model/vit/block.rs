@@ -6,8 +6,10 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Gradients, Tensor};
 
 use super::config::VitConfig;
+use crate::kernels::attention::attention;
 use crate::kernels::gelu::gelu;
 use crate::kernels::recomputation::{Recompute, keep_inputs};
+use crate::model::dropout::Dropout;
 use crate::model::initial::Initial;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::noise::BlockNoise;
@@ -177,11 +179,24 @@ impl Attention {
     }
 
     fn forward(&self, input: Tensor<3>, noise: &BlockNoise, precision: Precision) -> Tensor<3> {
-        let [batch, tokens, width] = input.dims();
-        let head_width = width / self.heads;
-        let parts = self
-            .qkv
-            .forward(input, precision)
+        let joint = self.qkv.forward(input, precision);
+        let joined = match &noise.attention {
+            None if precision == Precision::Float32 => attention(joint, self.heads),
+            dropout => self.composed(joint, dropout.as_ref(), precision),
+        };
+        dropped(self.proj.forward(joined, precision), noise, "projection")
+    }
+
+    /// What the fused attention cannot: shares that are dropped, and products in another precision.
+    fn composed(
+        &self,
+        joint: Tensor<3>,
+        dropout: Option<&Dropout>,
+        precision: Precision,
+    ) -> Tensor<3> {
+        let [batch, tokens, width] = joint.dims();
+        let (width, head_width) = (width / 3, width / 3 / self.heads);
+        let parts = joint
             .reshape([batch, tokens, 3, self.heads, head_width])
             .permute([2, 0, 3, 1, 4]);
         let part = |index: usize| -> Tensor<4> {
@@ -193,13 +208,12 @@ impl Attention {
         let (query, key, value) = (part(0), part(1), part(2));
         let scale = (head_width as f64).powf(-0.5);
         let scores = query.mul_scalar(scale).matmul(key.swap_dims(2, 3));
-        let mut attention = softmax(float32(scores), 3);
-        if let Some(dropout) = &noise.attention {
-            attention = dropout.apply(attention, "attention");
+        let mut shares = softmax(float32(scores), 3);
+        if let Some(dropout) = dropout {
+            shares = dropout.apply(shares, "attention");
         }
-        let mixed = precision.operand(attention).matmul(value);
-        let joined = mixed.swap_dims(1, 2).reshape([batch, tokens, width]);
-        dropped(self.proj.forward(joined, precision), noise, "projection")
+        let mixed = precision.operand(shares).matmul(value);
+        mixed.swap_dims(1, 2).reshape([batch, tokens, width])
     }
 }
 

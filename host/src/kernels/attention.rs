@@ -1,0 +1,352 @@
+//! Multi-head self-attention between its two linear maps, softmax(Q·Kᵀ/√w)·V for every head, fused
+//! and threaded on the CPU.
+//!
+//! Queries, keys and values are read where the linear map wrote them, and the heads' results are
+//! written side by side, so that nothing is permuted or copied. Only the input is kept for the
+//! backward pass, which computes the probabilities again: no `[batch, heads, tokens, tokens]` is ever
+//! stored. Values and gradients agree with the composition of burn's operations to 1e-5, and are the
+//! same bits whatever the number of threads.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Shape, Slice, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::exponential::exponential;
+use super::lanes;
+use super::matrix::{Place, product};
+use super::storage::{in_order, tensor};
+
+/// `[batch, tokens, 3·width]`, queries, keys and values of all heads one after the other, to
+/// `[batch, tokens, width]`. The width is a multiple of `heads`.
+pub fn attention(joint: Tensor<3>, heads: usize) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as AttentionOps>::fused_attention(
+        joint.into_dispatch(),
+        heads,
+    ))
+}
+
+/// Attention and its gradient as operations of a backend; without a kernel, compositions.
+#[backend_extension(Flex, Cube: cfg(feature = "wgpu"), Fusion: cfg(feature = "wgpu"), Autodiff)]
+pub trait AttentionOps: Backend {
+    /// What every token gathers from the others.
+    #[fusion(default)]
+    fn fused_attention(joint: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        composed::<Self>(joint, heads)
+    }
+
+    /// The gradient of the queries, keys and values.
+    #[fusion(default)]
+    fn fused_attention_gradient(
+        joint: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        composed_gradient::<Self>(joint, gradient, heads)
+    }
+}
+
+/// Queries (scaled), keys, and values, `[batch, heads, tokens, head width]`, and the scale.
+fn parts<B: Backend>(joint: FloatTensor<B>, heads: usize) -> ([FloatTensor<B>; 3], f64) {
+    let shape = joint.shape();
+    let [batch, tokens, width] = [shape[0], shape[1], shape[2] / 3];
+    let head = width / heads;
+    let split = B::float_reshape(joint, Shape::from([batch, tokens, 3, heads, head]));
+    let split = B::float_permute(split, &[2, 0, 3, 1, 4]);
+    let part = |index: usize| {
+        let one = B::float_slice(split.clone(), &[Slice::from(index..index + 1)]);
+        B::float_reshape(one, Shape::from([batch, heads, tokens, head]))
+    };
+    let scale = (head as f64).powf(-0.5);
+    let query = B::float_mul_scalar(part(0), scale.into());
+    ([query, part(1), part(2)], scale)
+}
+
+fn probabilities<B: Backend>(query: FloatTensor<B>, key: FloatTensor<B>) -> FloatTensor<B> {
+    B::softmax(B::float_matmul(query, B::float_swap_dims(key, 2, 3)), 3)
+}
+
+fn composed<B: Backend>(joint: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+    let shape = joint.shape();
+    let ([query, key, value], _) = parts::<B>(joint, heads);
+    let mixed = B::float_matmul(probabilities::<B>(query, key), value);
+    let joined = B::float_swap_dims(mixed, 1, 2);
+    B::float_reshape(joined, Shape::from([shape[0], shape[1], shape[2] / 3]))
+}
+
+fn composed_gradient<B: Backend>(
+    joint: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    heads: usize,
+) -> FloatTensor<B> {
+    let shape = joint.shape();
+    let [batch, tokens, width] = [shape[0], shape[1], shape[2] / 3];
+    let ([query, key, value], scale) = parts::<B>(joint, heads);
+    let gradient = B::float_reshape(gradient, Shape::from([batch, tokens, heads, width / heads]));
+    let gradient = B::float_swap_dims(gradient, 1, 2);
+    let shares = probabilities::<B>(query.clone(), key.clone());
+    let of_value = B::float_matmul(B::float_swap_dims(shares.clone(), 2, 3), gradient.clone());
+    let of_shares = B::float_matmul(gradient, B::float_swap_dims(value, 2, 3));
+    let level = B::float_sum_dim(B::float_mul(shares.clone(), of_shares.clone()), 3);
+    let of_scores = B::float_mul(shares, B::float_sub(of_shares, level));
+    let of_key = B::float_matmul(B::float_swap_dims(of_scores.clone(), 2, 3), query);
+    let of_query = B::float_mul_scalar(B::float_matmul(of_scores, key), scale.into());
+    let parts = [of_query, of_key, of_value]
+        .map(|part| {
+            let part = B::float_swap_dims(part, 1, 2);
+            B::float_reshape(part, Shape::from([batch, tokens, width]))
+        })
+        .to_vec();
+    B::float_cat(parts, 2)
+}
+
+#[cfg(feature = "wgpu")]
+impl AttentionOps for burn::backend::Cube {}
+
+impl AttentionOps for Flex {
+    fn fused_attention(joint: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        if joint.dtype() != DType::F32 {
+            return composed::<Self>(joint, heads);
+        }
+        let joint = in_order(joint);
+        let shape = joint.shape();
+        let sizes = Sizes::new(shape[1], shape[2] / 3, heads);
+        let mut output = vec![0.0; shape[0] * sizes.tokens * sizes.width];
+        output
+            .par_chunks_exact_mut(sizes.tokens * sizes.width)
+            .zip(
+                joint
+                    .storage::<f32>()
+                    .par_chunks_exact(3 * sizes.tokens * sizes.width),
+            )
+            .for_each_init(
+                || sizes.scores(),
+                |scores, (output, joint)| {
+                    for head in 0..heads {
+                        sizes.shares(scores, joint, head);
+                        product(
+                            (output, sizes.output(head)),
+                            1.0,
+                            (scores, sizes.square()),
+                            (joint, sizes.part(2, head)),
+                        );
+                    }
+                },
+            );
+        tensor(output, [shape[0], sizes.tokens, sizes.width])
+    }
+
+    fn fused_attention_gradient(
+        joint: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        if joint.dtype() != DType::F32 {
+            return composed_gradient::<Self>(joint, gradient, heads);
+        }
+        let (joint, gradient) = (in_order(joint), in_order(gradient));
+        let shape = joint.shape();
+        let sizes = Sizes::new(shape[1], shape[2] / 3, heads);
+        let picture = sizes.tokens * sizes.width;
+        let values = joint.storage::<f32>();
+        let mut output = vec![0.0; values.len()];
+        output
+            .par_chunks_exact_mut(3 * picture)
+            .zip(values.par_chunks_exact(3 * picture))
+            .zip(gradient.storage::<f32>().par_chunks_exact(picture))
+            .for_each_init(
+                || (sizes.scores(), sizes.scores()),
+                |(shares, scores), ((output, joint), gradient)| {
+                    for head in 0..heads {
+                        sizes.gradient(head, output, joint, gradient, shares, scores);
+                    }
+                },
+            );
+        tensor(output, shape)
+    }
+}
+
+impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
+    fn fused_attention(joint: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Attention;
+
+        impl<B: AttentionOps> Backward<B, 1> for Attention {
+            type State = (FloatTensor<B>, usize);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let (joint, heads) = ops.state;
+                unary::<B, _>(ops.parents, ops.node, gradients, |gradient| {
+                    B::fused_attention_gradient(joint, gradient, heads)
+                });
+            }
+        }
+
+        let (joint, node) = joint.into_parts();
+        match Attention.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let output = B::fused_attention(joint.clone(), heads);
+                prepared.finish((joint, heads), output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::fused_attention(joint, heads)),
+        }
+    }
+}
+
+/// Sizes of one picture's attention.
+#[derive(Clone, Copy)]
+struct Sizes {
+    tokens: usize,
+    width: usize,
+    head: usize,
+    scale: f32,
+}
+
+impl Sizes {
+    fn new(tokens: usize, width: usize, heads: usize) -> Self {
+        let head = width / heads;
+        Self {
+            tokens,
+            width,
+            head,
+            scale: (head as f64).powf(-0.5) as f32,
+        }
+    }
+
+    /// Room for one number for every pair of tokens.
+    fn scores(&self) -> Vec<f32> {
+        vec![0.0; self.tokens * self.tokens]
+    }
+
+    const fn square(&self) -> Place {
+        Place::new(0, self.tokens, self.tokens, self.tokens)
+    }
+
+    /// Queries (0), keys (1), or values (2) of a head, `[tokens, head]`.
+    const fn part(&self, part: usize, head: usize) -> Place {
+        let first = part * self.width + head * self.head;
+        Place::new(first, self.tokens, self.head, 3 * self.width)
+    }
+
+    /// The result of a head, `[tokens, head]`.
+    const fn output(&self, head: usize) -> Place {
+        Place::new(head * self.head, self.tokens, self.head, self.width)
+    }
+
+    /// How much every token takes of every other, `[tokens, tokens]`: rows that sum to 1.
+    fn shares(&self, scores: &mut [f32], joint: &[f32], head: usize) {
+        product(
+            (scores, self.square()),
+            self.scale,
+            (joint, self.part(0, head)),
+            (joint, self.part(1, head).transposed()),
+        );
+        Arch::new().dispatch(Softmax {
+            scores,
+            tokens: self.tokens,
+        });
+    }
+
+    /// Writes the gradients of a head's queries, keys and values.
+    fn gradient(
+        &self,
+        head: usize,
+        output: &mut [f32],
+        joint: &[f32],
+        gradient: &[f32],
+        shares: &mut [f32],
+        scores: &mut [f32],
+    ) {
+        self.shares(shares, joint, head);
+        let square = self.square();
+        let gathered = self.output(head);
+        product(
+            (output, self.part(2, head)),
+            1.0,
+            (shares, square.transposed()),
+            (gradient, gathered),
+        );
+        product(
+            (scores, square),
+            1.0,
+            (gradient, gathered),
+            (joint, self.part(2, head).transposed()),
+        );
+        Arch::new().dispatch(SoftmaxGradient {
+            gradient: scores,
+            shares,
+            tokens: self.tokens,
+        });
+        product(
+            (output, self.part(0, head)),
+            self.scale,
+            (scores, square),
+            (joint, self.part(1, head)),
+        );
+        product(
+            (output, self.part(1, head)),
+            self.scale,
+            (scores, square.transposed()),
+            (joint, self.part(0, head)),
+        );
+    }
+}
+
+/// Softmax of every row.
+struct Softmax<'a> {
+    scores: &'a mut [f32],
+    tokens: usize,
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for row in self.scores.chunks_exact_mut(self.tokens) {
+            let largest = lanes::maximum(row);
+            for score in row.iter_mut() {
+                *score = exponential(*score - largest);
+            }
+            let factor = 1.0 / lanes::sum(row, row, |value, _| value);
+            for score in row {
+                *score *= factor;
+            }
+        }
+    }
+}
+
+/// Turns gradients of shares into those of scores: p·(g − Σ p·g) for every row.
+struct SoftmaxGradient<'a> {
+    gradient: &'a mut [f32],
+    shares: &'a [f32],
+    tokens: usize,
+}
+
+impl WithSimd for SoftmaxGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let rows = self.gradient.chunks_exact_mut(self.tokens);
+        for (gradient, shares) in rows.zip(self.shares.chunks_exact(self.tokens)) {
+            let level = lanes::sum(gradient, shares, |gradient, share| gradient * share);
+            for (gradient, share) in gradient.iter_mut().zip(shares) {
+                *gradient = (*gradient - level) * share;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

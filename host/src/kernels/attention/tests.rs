@@ -1,0 +1,116 @@
+//! The kernel against compositions of burn's operations, differentiated by burn.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, TensorData};
+
+use super::*;
+use crate::kernels::draws;
+
+/// As block of a Vision Transformer composes it.
+fn reference(joint: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [batch, tokens, width] = joint.dims();
+    let head = width / 3 / heads;
+    let parts = joint
+        .reshape([batch, tokens, 3, heads, head])
+        .permute([2, 0, 3, 1, 4]);
+    let part = |index: usize| -> Tensor<4> {
+        parts
+            .clone()
+            .narrow(0, index, 1)
+            .reshape([batch, heads, tokens, head])
+    };
+    let query = part(0).mul_scalar((head as f64).powf(-0.5));
+    let scores = query.matmul(part(1).swap_dims(2, 3));
+    let mixed = softmax(scores, 3).matmul(part(2));
+    mixed.swap_dims(1, 2).reshape([batch, tokens, width / 3])
+}
+
+fn tensor3(dims: [usize; 3], spread: f32, device: &Device) -> Tensor<3> {
+    let values = draws(dims.iter().product(), spread);
+    Tensor::from_data(TensorData::new(values, dims), device)
+}
+
+fn values(tensor: Tensor<3>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+fn assert_close(left: &[f32], right: &[f32], tolerance: f32) {
+    assert_eq!(left.len(), right.len());
+    for (left, right) in left.iter().zip(right) {
+        assert!((left - right).abs() <= tolerance, "{left} {right}");
+    }
+}
+
+/// (batch, tokens, width, heads)
+const SIZES: [[usize; 4]; 5] = [
+    [1, 1, 1, 1],
+    [2, 5, 6, 3],
+    [3, 17, 32, 2],
+    [2, 50, 48, 3],
+    [1, 197, 128, 2],
+];
+
+#[test]
+fn values_agree_with_the_composition() {
+    let device = Device::flex();
+    for [batch, tokens, width, heads] in SIZES {
+        let joint = tensor3([batch, tokens, 3 * width], 3.0, &device);
+        let found = values(attention(joint.clone(), heads));
+        assert_close(&found, &values(reference(joint.clone(), heads)), 1e-5);
+        let composed = composed::<Dispatch>(joint.into_dispatch(), heads);
+        assert_close(&found, &values(Tensor::from_dispatch(composed)), 1e-5);
+    }
+}
+
+#[test]
+fn gradients_agree_with_the_composition() {
+    let device = Device::flex().autodiff();
+    for [batch, tokens, width, heads] in SIZES {
+        let joint = tensor3([batch, tokens, 3 * width], 2.0, &device).require_grad();
+        let weights = tensor3([batch, tokens, width], 1.0, &device.clone().inner());
+        let gradient = |output: Tensor<3>| {
+            let loss = (output * weights.clone().autodiff()).sum();
+            values(joint.grad(&loss.backward()).unwrap())
+        };
+        let found = gradient(attention(joint.clone(), heads));
+        assert_close(&found, &gradient(reference(joint.clone(), heads)), 1e-5);
+        let composed = composed_gradient::<Dispatch>(
+            joint.clone().inner().into_dispatch(),
+            weights.clone().into_dispatch(),
+            heads,
+        );
+        assert_close(&found, &values(Tensor::from_dispatch(composed)), 1e-5);
+    }
+}
+
+#[test]
+fn large_scores_stay_finite_and_what_is_no_number_is_seen() {
+    let device = Device::flex();
+    let joint = tensor3([1, 5, 12], 1e4, &device);
+    assert!(
+        values(attention(joint.clone(), 2))
+            .iter()
+            .all(|value| value.is_finite())
+    );
+    let spoilt = joint.slice_fill([0..1, 2..3, 0..1], f32::NAN);
+    assert!(
+        values(attention(spoilt, 2))
+            .iter()
+            .any(|value| value.is_nan())
+    );
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let device = Device::flex().autodiff();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap().install(|| {
+            let joint = tensor3([7, 17, 96], 2.0, &device).require_grad();
+            let output = attention(joint.clone(), 2);
+            let gradients = output.clone().powf_scalar(2.0).sum().backward();
+            (values(output), values(joint.grad(&gradients).unwrap()))
+        })
+    };
+    assert_eq!(run(1), run(3));
+}

@@ -1,0 +1,67 @@
+//! Sums over slices in a fixed order that vector instructions of every width can follow, so that they
+//! give the same bits with each.
+
+/// Partial sums that run side by side.
+const LANES: usize = 16;
+
+/// The sum of `term` over the pairs of two slices of equal length.
+#[inline(always)]
+pub(super) fn sum(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (left_chunks, left_rest) = left.as_chunks::<LANES>();
+    let (right_chunks, right_rest) = right.as_chunks::<LANES>();
+    for (left, right) in left_chunks.iter().zip(right_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] += term(left[lane], right[lane]);
+        }
+    }
+    for (lane, (left, right)) in left_rest.iter().zip(right_rest).enumerate() {
+        lanes[lane] += term(*left, *right);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// The largest value; NaN where there is one, so that it is not lost.
+#[inline(always)]
+pub(super) fn maximum(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], chunk[lane]);
+        }
+    }
+    for (lane, value) in rest.iter().enumerate() {
+        lanes[lane] = larger(lanes[lane], *value);
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_is_summed_and_searched() {
+        for count in 0..70 {
+            let values: Vec<f32> = (0..count).map(|index| index as f32 - 30.0).collect();
+            let squares: f32 = values.iter().map(|value| value * value).sum();
+            assert_eq!(sum(&values, &values, |a, b| a * b), squares);
+            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(maximum(&values), largest);
+            for place in 0..count {
+                let mut values = values.clone();
+                values[place] = f32::NAN;
+                assert!(maximum(&values).is_nan());
+            }
+        }
+    }
+}
