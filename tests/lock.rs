@@ -230,7 +230,7 @@ fn an_update_shows_what_differs_and_asks_before_more_is_allowed() {
     assert!(!update.contains("import"), "{update}");
 
     // The next one is of another kind and imports more.
-    push(&versioned(here.path(), "witness", "1.3.0"));
+    push(&versioned(here.path(), "imitation", "1.3.0"));
     let pinned = here.lock();
     here.plugin(&["update", &reference]).failed(
         10,
