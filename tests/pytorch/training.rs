@@ -9,7 +9,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use incubate::data::{Augmentation, Batch, Loader, Part};
-use incubate::experiment::{Defect, Experiment, PluginConfig, Resolved, load};
+use incubate::experiment::{Defect, Experiment, LossConfig, PluginConfig, Resolved, load};
 use incubate::model::{Network, load_network, load_stage};
 use incubate::phase::Phase;
 use incubate::random::Seed;
@@ -262,6 +262,9 @@ impl Run {
             let value = plugin.parameters[name].clone();
             serde_json::to_value(value).unwrap()
         };
+        let LossConfig::One(loss) = &config.loss else {
+            panic!("a sum of losses")
+        };
         let updates_per_time = if parameter(&config.schedule, "per") == "epoch" {
             UPDATES_PER_EPOCH
         } else {
@@ -272,7 +275,7 @@ impl Run {
             kind: "float32",
             parts,
             scale: 1.0,
-            smoothing: parameter(&config.loss, "smoothing").as_f64().unwrap(),
+            smoothing: parameter(loss, "smoothing").as_f64().unwrap(),
             weight_decay: config.weight_decay,
             betas: config.betas,
             epsilon: config.epsilon,
