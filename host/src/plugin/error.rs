@@ -302,7 +302,9 @@ fn teachers(table: &str) -> String {
         // The meta model cannot teach itself.
         "name a checkpoint in its table, `[meta] teacher = \"PATH\"`, or move the loss to the phase that it is for, such as `[module.loss]` with `[module] teacher = \"meta\"`".to_owned()
     } else {
-        format!("name one in its table: `[{table}] teacher = \"meta\"` for the meta model, or the path of a checkpoint")
+        format!(
+            "name one in its table: `[{table}] teacher = \"meta\"` for the meta model, or the path of a checkpoint"
+        )
     }
 }
 
