@@ -106,10 +106,7 @@ fn what_was_exported_can_be_imported_and_trained_on() {
     let table = go_on(&b, &["assemble", "fine-tune"]).succeeded().stdout;
     assert_eq!(values(&b, "fine-tune"), values(&at("a"), "fine-tune"));
     assert!(table.contains("meta model (imported)"), "{table}");
-    assert!(
-        !table.contains("incubation, one module after the other"),
-        "{table}"
-    );
+    assert!(!table.contains("incubation, in sequence"), "{table}");
 }
 
 #[test]
