@@ -62,7 +62,8 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
     ] {
         let key = |key: &str| format!("{name}.{key}");
         let (words, file) = starts(name);
-        if !words.contains(&phase.start) && !(file && phase.start.file().is_some()) {
+        let known = words.contains(&phase.start) || file && phase.start.file().is_some();
+        if !known {
             let words = words.iter().map(|start| format!("`{start}`"));
             let file = file.then(|| "the path of a file of weights".to_owned());
             let known: Vec<String> = words.chain(file).collect();

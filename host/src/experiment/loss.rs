@@ -11,6 +11,10 @@ use crate::plugin::{Grants, LimitsConfig, SettingValue};
 /// What a phase minimises.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an experiment has one for each phase"
+)]
 pub enum LossConfig {
     /// The loss of one hook.
     One(PluginConfig),

@@ -79,8 +79,8 @@ pub(super) fn product(
             left,
             right,
             Parallelism::None,
-        )
-    };
+        );
+    }
 }
 
 /// Adds `left` times `right` to `output`, in threads if there is enough to do.
@@ -105,8 +105,8 @@ pub(super) fn add_product(
             left,
             right,
             threads,
-        )
-    };
+        );
+    }
 }
 
 /// `left` times `right`, row by row, in threads if there is enough to do.

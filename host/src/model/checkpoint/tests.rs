@@ -176,7 +176,7 @@ fn what_does_not_fit_is_named() {
         (
             with(VitConfig {
                 qkv_bias: false,
-                ..config.clone()
+                ..config
             }),
             "5 tensors are unknown to this network: `blocks.0.attn.qkv.bias`",
         ),

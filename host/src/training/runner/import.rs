@@ -238,7 +238,7 @@ impl Runner {
             }
             (Some(_), _) => {}
             (None, Part::Hybrid) => {
-                self.check_frozen(index, checkpoint, &built.network, &expected)?;
+                Self::check_frozen(index, checkpoint, &built.network, &expected)?;
             }
             (None, Part::Alone) => believed.push(format!(
                 "the file does not say in which meta model module {index} was incubated; it counts as incubated in the one of this run"
@@ -292,7 +292,6 @@ impl Runner {
 
     /// Compares the frozen stages of a hybrid with the run's meta model.
     fn check_frozen(
-        &self,
         index: usize,
         checkpoint: &Checkpoint,
         hybrid: &Network,
