@@ -21,8 +21,11 @@ fn weights_path(run: &Path, unit: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// Shape and bytes of every tensor of a unit, and the metadata of its file.
-fn weights(run: &Path, unit: &str) -> (BTreeMap<String, (Vec<usize>, Vec<u8>)>, Value) {
+/// Shape and bytes of every tensor.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+
+/// The tensors of a unit, and the metadata of its file.
+fn weights(run: &Path, unit: &str) -> (Tensors, Value) {
     let bytes = fs::read(weights_path(run, unit)).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = serde_json::to_value(header.metadata().clone().unwrap()).unwrap();

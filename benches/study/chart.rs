@@ -21,6 +21,9 @@ const COLOURS: [RGBColor; Method::ALL.len()] = [
     RGBColor(30, 100, 190),
 ];
 
+/// How far along the horizontal axis an evaluation stands.
+type Along = fn(&Point) -> f64;
+
 /// Draws every setting; one line for each seed and way to train.
 pub(crate) fn draw(settings: &BTreeMap<Setting, Vec<&Outcome>>, file: &Path) -> Result<()> {
     let rows = settings.len();
@@ -30,7 +33,7 @@ pub(crate) fn draw(settings: &BTreeMap<Setting, Vec<&Outcome>>, file: &Path) -> 
     root.fill(&WHITE).map_err(|error| failed(&error))?;
     for (pair, (setting, outcomes)) in root.split_evenly((rows, 1)).iter().zip(settings) {
         let areas = pair.split_evenly((1, 2));
-        let sides: [(&str, fn(&Point) -> f64); 2] = [
+        let sides: [(&str, Along); 2] = [
             ("compute", |point| point.macs),
             ("longest chain", |point| point.chain_macs),
         ];
@@ -46,7 +49,7 @@ fn one<'a>(
     title: &str,
     along: &str,
     outcomes: &[&Outcome],
-    macs: fn(&Point) -> f64,
+    macs: Along,
 ) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
     let points = || outcomes.iter().flat_map(|outcome| &outcome.curve);
     let longest = points().map(macs).fold(0.0, f64::max);

@@ -6,6 +6,12 @@
 //! cargo bench --bench study -- report --out target/study                  # tables, raw results, curves
 //! ```
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the study is a command"
+)]
+
 mod cell;
 mod chart;
 mod design;
