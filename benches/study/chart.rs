@@ -7,8 +7,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use crate::cell::{Outcome, Point};
-use crate::design::{Method, name};
-use crate::report::{Setting, title};
+use crate::design::{Method, Setting, name, title};
 
 /// Size of one chart in pixels.
 const CHART: (u32, u32) = (460, 300);

@@ -233,6 +233,14 @@ impl Cell {
     }
 }
 
+/// Cells that differ only in seed and method.
+pub(crate) type Setting = (Data, usize, Augmented);
+
+/// The name of a setting.
+pub(crate) fn title((data, depth, augmented): Setting) -> String {
+    format!("{}, depth {depth}, {}", name(&data), name(&augmented))
+}
+
 /// The name of a value on an axis, as on the command line.
 pub(crate) fn name<T: ValueEnum>(value: &T) -> String {
     value

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cell::{self, Outcome};
 use crate::chart;
-use crate::design::{self, Augmented, Data, Method, name};
+use crate::design::{self, Method, Setting, name};
 
 /// The raw results with the machine that they were made on.
 #[derive(Serialize)]
@@ -21,9 +21,6 @@ struct Raw<'a> {
     commit: String,
     outcomes: &'a [Outcome],
 }
-
-/// Cells that differ only in seed and method.
-pub(crate) type Setting = (Data, usize, Augmented);
 
 /// Writes `study.json`, `study.md`, and `study.svg` into a folder.
 pub(crate) fn write(out: &Path, into: &Path) -> Result<()> {
@@ -64,11 +61,6 @@ fn settings(outcomes: &[Outcome]) -> BTreeMap<Setting, Vec<&Outcome>> {
             .push(outcome);
     }
     settings
-}
-
-/// The name of a setting.
-pub(crate) fn title((data, depth, augmented): Setting) -> String {
-    format!("{}, depth {depth}, {}", name(&data), name(&augmented))
 }
 
 /// Mean and deviation over seeds, in percent.
