@@ -50,6 +50,13 @@ pub(crate) fn train(cell: &Cell, out: &Path, colour: Option<&Path>) -> Result<St
     let colour = colour.as_deref();
     let mut settings = cell.settings(colour);
     settings.extend(lengths(cell, colour)?);
+    if cell.shares_meta() {
+        // The same experiment up to here; a finished unit is not trained again.
+        take(
+            &unit_folder(&out.join(cell.published().name()), "meta"),
+            &unit_folder(&folder, "meta"),
+        )?;
+    }
     let mut command = incubate("run");
     command.arg(EXPERIMENT).arg("--out").arg(&folder);
     assign(&mut command, &settings);
@@ -68,6 +75,19 @@ pub(crate) fn train(cell: &Cell, out: &Path, colour: Option<&Path>) -> Result<St
         100.0 * outcome.accuracy,
         outcome.seconds
     ))
+}
+
+/// Copies a finished unit.
+fn take(from: &Path, to: &Path) -> Result<()> {
+    if to.join("result.json").is_file() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for file in ["events.jsonl", "weights.safetensors", "result.json"] {
+        fs::copy(from.join(file), to.join(file))
+            .with_context(|| format!("{}: not trained", from.display()))?;
+    }
+    Ok(())
 }
 
 /// The command, on one thread.

@@ -18,6 +18,11 @@ const COLOURS: [RGBColor; Method::ALL.len()] = [
     RGBColor(200, 60, 40),
     RGBColor(220, 160, 30),
     RGBColor(30, 100, 190),
+    RGBColor(40, 150, 80),
+    RGBColor(150, 80, 170),
+    RGBColor(90, 190, 210),
+    RGBColor(120, 120, 220),
+    RGBColor(160, 110, 60),
 ];
 
 /// How far along the horizontal axis an evaluation stands.

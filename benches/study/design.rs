@@ -44,18 +44,44 @@ pub(crate) enum Method {
     Incubation,
     /// The same with the distance to the meta module's output as the modules' loss.
     Imitation,
-    /// Target modules that grow out of the meta modules.
+    /// Target modules that start as copies of the meta modules' blocks.
+    Copies,
+    /// Target modules that start as the meta modules' function.
     Grown,
+    /// Random target modules that imitate first and learn the task after.
+    ImitationFirst,
+    /// Copies, with a third of the published length for modules and the rest for fine-tuning.
+    ShortModules,
+    /// Copies, with half the published length for the meta model and the rest for fine-tuning.
+    ShortMeta,
+    /// Copies, with half the rate for modules and a third of it for fine-tuning.
+    Gentle,
 }
 
 impl Method {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::EndToEnd,
         Self::Incubation,
         Self::Imitation,
+        Self::Copies,
         Self::Grown,
+        Self::ImitationFirst,
+        Self::ShortModules,
+        Self::ShortMeta,
+        Self::Gentle,
     ];
+
+    /// Whether it is compared in every setting, and not in [`SEARCH`] alone.
+    fn is_everywhere(self) -> bool {
+        matches!(
+            self,
+            Self::EndToEnd | Self::Incubation | Self::Imitation | Self::Copies
+        )
+    }
 }
+
+/// Where ways to train are looked for.
+const SEARCH: Setting = (Data::Fashion5000, 12, Augmented::Plain);
 
 /// One training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,27 +126,43 @@ impl Selection {
     }
 }
 
-/// Every cell: the first seed of all combinations before the second of any.
-pub(crate) fn cells() -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for seed in 0..SEEDS {
-        for data in [Data::Fashion5000, Data::Colour5000, Data::Fashion60000] {
-            for depth in [12, 24] {
-                for augmented in [Augmented::Plain, Augmented::Full] {
-                    for method in Method::ALL {
-                        cells.push(Cell {
+/// Every cell, those of one setting and seed together: few pictures before many, and of these the first
+/// seed of all settings before the second of any.
+pub(crate) fn cells() -> Vec<Vec<Cell>> {
+    let mut groups = Vec::new();
+    for sets in [
+        &[Data::Fashion5000, Data::Colour5000][..],
+        &[Data::Fashion60000],
+    ] {
+        for seed in 0..SEEDS {
+            for (&data, depth, augmented) in settings(sets) {
+                let methods = Method::ALL
+                    .into_iter()
+                    .filter(|method| method.is_everywhere() || (data, depth, augmented) == SEARCH);
+                groups.push(
+                    methods
+                        .map(|method| Cell {
                             seed,
                             data,
                             depth,
                             augmented,
                             method,
-                        });
-                    }
-                }
+                        })
+                        .collect(),
+                );
             }
         }
     }
-    cells
+    groups
+}
+
+/// The settings of some sets of pictures.
+fn settings(sets: &[Data]) -> impl Iterator<Item = (&Data, usize, Augmented)> {
+    sets.iter().flat_map(|data| {
+        [12, 24].into_iter().flat_map(move |depth| {
+            [Augmented::Plain, Augmented::Full].map(move |augmented| (data, depth, augmented))
+        })
+    })
 }
 
 /// Epochs of a phase each.
@@ -154,7 +196,8 @@ impl Data {
     fn settings(self, colour: Option<&str>) -> Vec<String> {
         match self {
             Self::Fashion5000 => vec!["data.train_limit=5000".to_owned()],
-            Self::Fashion60000 => Vec::new(),
+            // Phases are as short as two epochs.
+            Self::Fashion60000 => vec!["schedule.parameters.warmup=0.4".to_owned()],
             Self::Colour5000 => vec![
                 "data.set=folder".to_owned(),
                 format!("data.path={:?}", colour.unwrap_or_default()),
@@ -203,6 +246,22 @@ impl Cell {
             Method::EndToEnd | Method::Incubation => {}
             Method::Imitation => settings.push("module.loss.plugin=imitation".to_owned()),
             Method::Grown => settings.push("module.start=grown".to_owned()),
+            Method::ImitationFirst => settings.push(
+                "module.loss.terms=[{ plugin = \"imitation\", until = 0.5 }, \
+                 { plugin = \"cross-entropy\", from = 0.5, parameters = { smoothing = 0.1 } }]"
+                    .to_owned(),
+            ),
+            Method::Copies | Method::ShortModules | Method::ShortMeta => {
+                settings.push("module.start=copies".to_owned());
+            }
+            Method::Gentle => settings.extend(
+                [
+                    "module.start=copies",
+                    "module.rate=5e-4",
+                    "fine-tune.rate=3e-4",
+                ]
+                .map(str::to_owned),
+            ),
         }
         settings
     }
@@ -217,7 +276,26 @@ impl Cell {
 
     /// How long meta model and modules are trained; fine-tuning has what is left of the compute.
     pub(crate) fn lengths(&self) -> Lengths {
-        self.data.published()
+        let published = self.data.published();
+        match self.method {
+            Method::ShortModules => Lengths {
+                module: published.module / 3,
+                ..published
+            },
+            Method::ShortMeta => Lengths {
+                meta: published.meta / 2,
+                ..published
+            },
+            _ => published,
+        }
+    }
+
+    /// Whether its meta model is that of the published way.
+    pub(crate) fn shares_meta(&self) -> bool {
+        !matches!(
+            self.method,
+            Method::EndToEnd | Method::Incubation | Method::ShortMeta
+        )
     }
 
     /// The units that are trained.

@@ -48,7 +48,7 @@ enum Command {
         /// out, and that is said.
         #[arg(long)]
         colour: Option<PathBuf>,
-        /// Cells that are trained side by side, on one thread each.
+        /// Settings that are trained side by side, on one thread each.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
         #[command(flatten)]
@@ -84,8 +84,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Trains cells, `jobs` at a time, in the order of the design: all cells of one seed before the next,
-/// so that what is finished can be compared.
+/// Trains cells in the order of the design, `jobs` settings at a time: the cells of one share a meta
+/// model.
 fn run(
     out: &std::path::Path,
     colour: Option<PathBuf>,
@@ -102,21 +102,29 @@ fn run(
     if colour.is_none() {
         eprintln!("no --colour folder: the cells with colour pictures are left out");
     }
-    let cells: Vec<Cell> = design::cells()
+    let groups: Vec<Vec<Cell>> = design::cells()
         .into_iter()
-        .filter(|cell| selection.takes(cell) && (colour.is_some() || !cell.data.is_colour()))
+        .map(|cells| {
+            let mut cells = cells;
+            cells.retain(|cell| {
+                selection.takes(cell) && (colour.is_some() || !cell.data.is_colour())
+            });
+            cells
+        })
         .collect();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match cell::train(cell, out, colour.as_deref()) {
-                        Ok(said) => eprintln!("{}: {said}", cell.name()),
-                        Err(error) => {
-                            eprintln!("{}: {error:#}", cell.name());
-                            failed.lock().expect("nobody panics").push(cell.name());
+                while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    for cell in group {
+                        match cell::train(cell, out, colour.as_deref()) {
+                            Ok(said) => eprintln!("{}: {said}", cell.name()),
+                            Err(error) => {
+                                eprintln!("{}: {error:#}", cell.name());
+                                failed.lock().expect("nobody panics").push(cell.name());
+                            }
                         }
                     }
                 }
