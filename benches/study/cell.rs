@@ -50,12 +50,16 @@ pub(crate) fn train(cell: &Cell, out: &Path, colour: Option<&Path>) -> Result<St
     let colour = colour.as_deref();
     let mut settings = cell.settings(colour);
     settings.extend(lengths(cell, colour)?);
-    if cell.shares_meta() {
-        // The same experiment up to here; a finished unit is not trained again.
-        take(
-            &unit_folder(&out.join(cell.published().name()), "meta"),
-            &unit_folder(&folder, "meta"),
-        )?;
+    if cell.shares_meta() && !unit_folder(&folder, "meta").exists() {
+        let meta = unit_folder(&out.join(cell.published().name()), "meta");
+        let mut command = incubate("import");
+        command
+            .args(["--no-eval", "--unit", "meta", "--out"])
+            .arg(&folder)
+            .arg(meta.join("weights.safetensors"))
+            .arg(EXPERIMENT);
+        assign(&mut command, &settings);
+        finished(&mut command)?;
     }
     let mut command = incubate("run");
     command.arg(EXPERIMENT).arg("--out").arg(&folder);
@@ -63,12 +67,7 @@ pub(crate) fn train(cell: &Cell, out: &Path, colour: Option<&Path>) -> Result<St
     for unit in cell.units() {
         command.args(["--unit", &unit]);
     }
-    let output = command.stdin(Stdio::null()).output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    finished(&mut command)?;
     let outcome = outcome(cell, out)?.context("the run left no result")?;
     Ok(format!(
         "{:.2} % in {:.0} s",
@@ -77,17 +76,15 @@ pub(crate) fn train(cell: &Cell, out: &Path, colour: Option<&Path>) -> Result<St
     ))
 }
 
-/// Copies a finished unit.
-fn take(from: &Path, to: &Path) -> Result<()> {
-    if to.join("result.json").is_file() {
-        return Ok(());
-    }
-    fs::create_dir_all(to)?;
-    for file in ["events.jsonl", "weights.safetensors", "result.json"] {
-        fs::copy(from.join(file), to.join(file))
-            .with_context(|| format!("{}: not trained", from.display()))?;
-    }
-    Ok(())
+/// What a command that has to succeed says.
+fn finished(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stdin(Stdio::null()).output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(output.stdout)
 }
 
 /// The command, on one thread.
@@ -170,13 +167,7 @@ fn planned(cell: &Cell, colour: Option<&str>, lengths: Vec<String>) -> Result<Va
     let mut command = incubate("plan");
     command.arg(EXPERIMENT).arg("--json");
     assign(&mut command, &settings);
-    let output = command.output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(serde_json::from_slice(&output.stdout)?)
+    Ok(serde_json::from_slice(&finished(&mut command)?)?)
 }
 
 /// The results of a finished cell.
@@ -185,7 +176,12 @@ pub(crate) fn outcome(cell: &Cell, out: &Path) -> Result<Option<Outcome>> {
     let units = cell.units();
     let mut results = Vec::new();
     for unit in &units {
-        let path = unit_folder(&folder, unit).join("result.json");
+        let trained = if unit == "meta" && cell.shares_meta() {
+            out.join(cell.published().name())
+        } else {
+            folder.clone()
+        };
+        let path = unit_folder(&trained, unit).join("result.json");
         if !path.is_file() {
             return Ok(None);
         }

@@ -244,12 +244,16 @@ impl Cell {
         }
         match self.method {
             Method::EndToEnd | Method::Incubation => {}
-            Method::Imitation => settings.push("module.loss.plugin=imitation".to_owned()),
+            Method::Imitation => settings
+                .extend(["module.loss.plugin=imitation", "module.teacher=meta"].map(str::to_owned)),
             Method::Grown => settings.push("module.start=grown".to_owned()),
-            Method::ImitationFirst => settings.push(
-                "module.loss.terms=[{ plugin = \"imitation\", until = 0.5 }, \
-                 { plugin = \"cross-entropy\", from = 0.5, parameters = { smoothing = 0.1 } }]"
-                    .to_owned(),
+            Method::ImitationFirst => settings.extend(
+                [
+                    "module.teacher=meta",
+                    "module.loss.terms=[{ plugin = \"imitation\", until = 0.5 }, \
+                     { plugin = \"cross-entropy\", from = 0.5, parameters = { smoothing = 0.1 } }]",
+                ]
+                .map(str::to_owned),
             ),
             Method::Copies | Method::ShortModules | Method::ShortMeta => {
                 settings.push("module.start=copies".to_owned());

@@ -36,6 +36,7 @@ const SOURCES: &[(&str, &str)] = sources!(
     "src/random.rs"
     "src/schedule.rs"
     "src/settings.rs"
+    "src/smoothing.rs"
     "src/teacher.rs"
     "src/tensor/composed.rs"
     "src/tensor/mod.rs"

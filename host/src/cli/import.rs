@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use super::arguments::{ImportOptions, InspectOptions};
 use super::number::{loss, percent, thousands};
-use super::sandbox::plugin_host;
 use super::{print, print_json, sources};
 use crate::event::{Event, Observer};
 use crate::model::checkpoint::{Checkpoint, Element, read_key};
-use crate::training::{Runner, prepare};
+use crate::training::Runner;
 use crate::{device, experiment};
 
 /// Letters of a value of the metadata that are shown.
@@ -33,14 +32,8 @@ pub(super) fn import(options: &ImportOptions) -> Result<()> {
     let checkpoint = read_key(&options.file, options.weights.as_deref())?;
     let reference = sources::experiment_of(&options.experiment, Some(&options.out));
     let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
-    let mut host = plugin_host()?;
-    sources::supply(
-        &mut host,
-        &resolved.experiment,
-        options.experiment.experiment.as_deref(),
-        &options.sources,
-    )?;
-    let prepared = prepare(resolved, &host)?;
+    let name = options.experiment.experiment.as_deref();
+    let prepared = sources::prepared(resolved, name, &options.sources)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let runner = Runner::open(prepared, &options.out, device)?;
     let unit = runner.unit(&options.unit)?;

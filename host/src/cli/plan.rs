@@ -8,10 +8,9 @@ use serde_json::json;
 
 use super::arguments::PlanOptions;
 use super::number::{bytes, short, tenths, thousands};
-use super::sandbox::plugin_host;
 use super::{print, print_json, rates, sources, table};
 use crate::data::Dataset;
-use crate::training::{Plan, Ratio, Ratios, planned_rates, prepare};
+use crate::training::{Plan, Ratio, Ratios, planned_rates};
 use crate::{device, experiment};
 
 /// A count of operations in JSON.
@@ -29,14 +28,8 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         .missing
         .as_deref()
         .map(|folder| planned_blind(folder, &resolved.dataset));
-    let mut host = plugin_host()?;
-    sources::supply(
-        &mut host,
-        &resolved.experiment,
-        options.experiment.experiment.as_deref(),
-        &options.sources,
-    )?;
-    let prepared = prepare(resolved, &host)?;
+    let name = options.experiment.experiment.as_deref();
+    let prepared = sources::prepared(resolved, name, &options.sources)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let plan = Plan::new(&prepared, &device)?;
     if let Some(replacement) = &plan.replaced {

@@ -8,12 +8,11 @@ use anyhow::Result;
 use super::arguments::RunOptions;
 use super::number::{loss, percent, seconds, short, thousands};
 use super::progress::Progress;
-use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
 use crate::run::Unit;
-use crate::training::{FIRST, Report, Runner, Spent, prepare};
+use crate::training::{FIRST, Report, Runner, Spent};
 use crate::{device, experiment};
 
 /// Writes events as lines of JSON to standard output.
@@ -35,14 +34,8 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
-    let mut host = plugin_host()?;
-    sources::supply(
-        &mut host,
-        &resolved.experiment,
-        options.experiment.experiment.as_deref(),
-        &options.sources,
-    )?;
-    let mut prepared = prepare(resolved, &host)?;
+    let name = options.experiment.experiment.as_deref();
+    let mut prepared = sources::prepared(resolved, name, &options.sources)?;
     prepared.record_calls = options.record_plugins.map(|mib| u64::from(mib) << 20);
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let runner = Runner::open(prepared, &out, device)?;

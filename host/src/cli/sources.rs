@@ -9,12 +9,13 @@ use clap::Args;
 
 use super::arguments::ExperimentOptions;
 use super::sandbox::{cache_folder, plugin_host};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Resolved};
 use crate::lock::{LOCK, Pin, Project, Usage};
 use crate::phase::Phase;
 use crate::plugin::{Inspection, Origin, PluginHost, Reference};
 use crate::registry::Access;
 use crate::run::RunRecord;
+use crate::training::{Prepared, prepare};
 
 /// How servers are reached.
 #[derive(Debug, Default, Args)]
@@ -72,8 +73,19 @@ impl LockOptions {
     }
 }
 
+/// The experiment, known on the command line as `name`, with its plugins: fetched, verified, loaded.
+pub(super) fn prepared(
+    resolved: Resolved,
+    name: Option<&str>,
+    options: &SourceOptions,
+) -> Result<Prepared> {
+    let mut host = plugin_host()?;
+    supply(&mut host, &resolved.experiment, name, options)?;
+    Ok(prepare(resolved, &host)?)
+}
+
 /// Fetches and verifies the plugins of an experiment for the sandbox, and says what was pinned.
-pub(super) fn supply(
+fn supply(
     host: &mut PluginHost,
     experiment: &Experiment,
     name: Option<&str>,

@@ -61,6 +61,19 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// Whether it is trained.
     pub trained: bool,
+    /// Whether weight files have it transposed.
+    pub transposed: bool,
+}
+
+impl Parameter {
+    /// The dimensions as weight files have them.
+    pub(crate) fn file_shape(&self) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if self.transposed {
+            shape.reverse();
+        }
+        shape
+    }
 }
 
 /// The parameters of a network or a stage, in the order of their fields.
@@ -83,6 +96,7 @@ pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
                 name: self.path.name(),
                 shape: param.dims().to_vec(),
                 trained: param.is_require_grad(),
+                transposed: self.path.is_linear(),
             });
         }
     }

@@ -232,33 +232,6 @@ pub(super) fn assign<M: Module, E>(
     assigner.error.map_or(Ok(module), Err)
 }
 
-/// The names of a module's parameters with the shapes that a file has them in.
-pub(super) fn file_shapes<M: Module>(module: &M) -> Vec<(String, Vec<usize>)> {
-    #[derive(Default)]
-    struct Collector {
-        path: Path,
-        shapes: Vec<(String, Vec<usize>)>,
-    }
-    impl ModuleVisitor for Collector {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.enter(name, container_type);
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let mut shape = param.dims().to_vec();
-            if D == 2 && self.path.is_linear() {
-                shape.reverse();
-            }
-            self.shapes.push((self.path.name(), shape));
-        }
-    }
-    let mut collector = Collector::default();
-    module.visit(&mut collector);
-    collector.shapes
-}
-
 /// Replaces the parameters of a module, one by one.
 struct Assigner<F, E> {
     path: Path,

@@ -64,6 +64,7 @@ mod tests {
             name: name.to_owned(),
             shape: shape.to_vec(),
             trained: true,
+            transposed: false,
         };
         decay.group(&parameter, alone)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Teacher};
 use crate::phase::Phase;
 
 /// A piece of work that is done once, alone, in any process on the run folder.
@@ -28,13 +28,21 @@ impl Unit {
         units
     }
 
+    /// The phase whose settings and depths hold for the unit: those of fine-tuning for the assembly.
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::Train(phase) => phase,
+            Self::Assemble => Phase::FineTune,
+        }
+    }
+
     /// What this unit of a run with this many modules is made of: the units that must be finished
     /// before it can begin, the meta model of modules left out. A module that stays meta is part of
-    /// no assembly, and what starts from a file needs no unit.
+    /// no assembly, and what starts from a file needs no unit but the meta model, where that teaches.
     pub fn dependencies(self, modules: usize, experiment: &Experiment) -> Vec<Self> {
         let kept = &experiment.assembly.meta;
         let meta = Self::Train(Phase::Meta);
-        match self {
+        let mut needed = match self {
             Self::Train(phase) if experiment.phase(phase).start.file().is_some() => Vec::new(),
             Self::Train(Phase::Meta | Phase::Baseline) => Vec::new(),
             Self::Train(Phase::Module(_)) => vec![meta],
@@ -46,7 +54,13 @@ impl Unit {
                 stays.into_iter().chain(incubated).collect()
             }
             Self::Train(Phase::FineTune) => vec![Self::Assemble],
+        };
+        let taught = matches!(self, Self::Train(phase)
+            if experiment.phase(phase).teacher == Some(Teacher::Meta));
+        if taught && !needed.contains(&meta) {
+            needed.push(meta);
         }
+        needed
     }
 
     /// The units of a run that nobody asked for by name: those that the fine-tuned network comes from, and
@@ -133,6 +147,9 @@ mod tests {
         let mut from_file = all;
         from_file.fine_tune.start = Start::File("teacher.safetensors".into());
         assert_eq!(names(&Unit::of_run(4, &from_file)), "fine-tune baseline");
+        let mut taught = from_file.clone();
+        taught.fine_tune.teacher = Some(Teacher::Meta);
+        assert_eq!(names(&Unit::of_run(4, &taught)), "meta fine-tune baseline");
         let module = Unit::Train(Phase::Module(2));
         assert_eq!(names(&module.dependencies(4, &from_file)), "meta");
     }

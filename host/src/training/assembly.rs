@@ -179,11 +179,7 @@ impl Assembly<'_> {
 
     /// The network that a unit writes, with random weights.
     fn random(&self, unit: Unit) -> Result<Network, TrainError> {
-        let phase = match unit {
-            Unit::Train(phase) => phase,
-            Unit::Assemble => Phase::FineTune,
-        };
-        self.drawn(phase, &self.experiment.written_by(unit))
+        self.drawn(unit.phase(), &self.experiment.written_by(unit))
     }
 
     /// A network with the depths and the random weights of a phase.

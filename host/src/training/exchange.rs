@@ -128,10 +128,7 @@ pub fn check_weights(parcel: &Parcel) -> Result<(), ExchangeError> {
     if depth > DEPTH_MAX {
         return Err(ExchangeError::TooDeep { unit, depth });
     }
-    let phase = match parcel.unit {
-        Unit::Train(phase) => phase,
-        Unit::Assemble => Phase::FineTune,
-    };
+    let phase = parcel.unit.phase();
     let network = parcel
         .experiment
         .written_by(parcel.unit)

@@ -225,7 +225,7 @@ pub fn prepare(resolved: Resolved, host: &PluginHost) -> Result<Prepared, TrainE
             loss,
             teacher: match &config.teacher {
                 Some(Teacher::Checkpoint(given)) => {
-                    Some(TeacherFile::look(experiment, phase.kind(), given)?)
+                    Some(TeacherFile::look(experiment, phase, given)?)
                 }
                 Some(Teacher::Meta) | None => None,
             },

@@ -258,12 +258,7 @@ impl Runner {
 
     /// Does one unit.
     fn finish(&self, unit: Unit, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let experiment = self.prepared.experiment();
-        let taught_by_meta = matches!(unit, Unit::Train(phase)
-            if experiment.phase(phase).teacher == Some(Teacher::Meta));
-        let teacher = taught_by_meta.then_some(Unit::Train(Phase::Meta));
-        let needs = unit.dependencies(self.division.len(), experiment);
-        for needed in needs.into_iter().chain(teacher) {
+        for needed in unit.dependencies(self.division.len(), self.prepared.experiment()) {
             if self.folder.result(needed)?.is_none() {
                 return Err(RunError::NotReady {
                     unit: unit.to_string(),
@@ -339,8 +334,13 @@ impl Runner {
                 note,
             })?;
         }
-        let meta_macs = guides.meta.as_ref();
-        let meta_macs = meta_macs.map_or(0, |meta| self.forward_macs(meta));
+        let architecture = experiment.architecture(phase);
+        let forward = |meta: &Network| {
+            architecture
+                .training_macs(&meta.depths(), Trained::All)
+                .forward
+        };
+        let meta_macs = guides.meta.as_ref().map_or(0, forward);
         let teacher = plugins.teacher.as_ref();
         let teacher_macs = teacher.map_or(0, TeacherFile::forward_macs);
         let training = PhaseTraining {
@@ -381,10 +381,9 @@ impl Runner {
         let pictures = u128::from(cost.pictures());
         // What lies behind the last output that the loss depends on is not differentiated.
         let depths = network.depths();
-        let model = experiment.architecture(phase);
         let saved = |last: usize| {
-            let whole = model.training_macs(&depths, trained(phase)).backward;
-            whole - model.backward_macs(&depths, trained(phase), last)
+            let whole = architecture.training_macs(&depths, trained(phase)).backward;
+            whole - architecture.backward_macs(&depths, trained(phase), last)
         };
         let saved: u128 = outcome
             .reached
@@ -464,7 +463,8 @@ impl Runner {
         guides.meta_teaches = wanted.teacher && teacher == Some(&Teacher::Meta);
         if guides.meta_teaches || wanted.meta_features && phase.module().is_some() {
             let meta = self.assembly().finished(Unit::Train(Phase::Meta))?;
-            guides.meta = Some(meta.valid());
+            let size = self.picture_size(Unit::Train(phase));
+            guides.meta = Some(meta.for_pictures(size).valid());
         }
         if let Some(file) = self.prepared.phase(phase).teacher.as_ref()
             && wanted.teacher
@@ -474,14 +474,6 @@ impl Runner {
         Ok(guides)
     }
 
-    /// Forward MACs of one picture through a network.
-    fn forward_macs(&self, network: &Network) -> u64 {
-        let architecture = &self.prepared.experiment().model;
-        architecture
-            .training_macs(&network.depths(), Trained::All)
-            .forward
-    }
-
     /// Height and width of the pictures of a unit's network.
     fn picture_size(&self, unit: Unit) -> usize {
         self.prepared.experiment().written_by(unit).input()[1]
@@ -489,11 +481,7 @@ impl Runner {
 
     /// What the network of a unit says about the validation pictures, in batches as while training.
     fn answers(&self, network: &Network, unit: Unit) -> Result<Answers, TrainError> {
-        let phase = match unit {
-            Unit::Train(phase) => phase,
-            Unit::Assemble => Phase::FineTune,
-        };
-        let config = self.prepared.experiment().phase(phase);
+        let config = self.prepared.experiment().phase(unit.phase());
         let batch = config.batch / config.accumulation;
         let dataset = &self.prepared.resolved.dataset;
         Validation::new(dataset, self.picture_size(unit), batch)?

@@ -6,10 +6,10 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use super::TrainError;
-use crate::digest;
 use crate::experiment::{Experiment, TeacherCheckpoint};
 use crate::model::checkpoint::{self, Unseen};
 use crate::model::{Architecture, Network};
+use crate::phase::Phase;
 
 /// A teacher that lies in a file, and that fits the pictures and classes of the experiment.
 #[derive(Clone, Debug)]
@@ -23,17 +23,17 @@ pub struct TeacherFile {
 }
 
 impl TeacherFile {
-    /// Looks at the teacher of a phase, whose table is `table`.
+    /// Looks at the teacher of a phase.
     ///
     /// # Errors
     /// The file cannot be used, or its network answers to other pictures or with other classes.
     pub(super) fn look(
         experiment: &Experiment,
-        table: &str,
+        phase: Phase,
         given: &TeacherCheckpoint,
     ) -> Result<Self, TrainError> {
         let refused = |reason: String| TrainError::Teacher {
-            table: table.to_owned(),
+            table: phase.kind().to_owned(),
             path: given.weights.clone(),
             reason,
         };
@@ -52,7 +52,7 @@ impl TeacherFile {
             )));
         }
         let architecture = found.architecture(unseen)?;
-        let (wanted, input) = (experiment.model.input(), architecture.input());
+        let (wanted, input) = (experiment.architecture(phase).input(), architecture.input());
         if input != wanted {
             let shown = |[channels, height, width]: [usize; 3]| {
                 format!("pictures of {height} x {width} with {channels} channels")
@@ -69,11 +69,10 @@ impl TeacherFile {
                 "it tells {classes} classes apart, and the experiment has {wanted} (name a teacher of the same classes, in the same order)"
             )));
         }
-        let bytes = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
         Ok(Self {
             path: given.weights.clone(),
             architecture,
-            sha256: digest::sha256(&bytes),
+            sha256: found.sha256()?,
         })
     }
 

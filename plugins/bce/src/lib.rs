@@ -7,11 +7,11 @@
 //! elsewhere, so that both classes of a mixed picture count in full.
 
 use incubate_plugin::{
-    Description, Fault, Inputs, Loss, Parameter, Settings, Step, Tensor, export_loss,
+    Description, Fault, Inputs, Loss, Parameter, Settings, Smoothing, Step, Tensor, export_loss,
 };
 
 struct Bce {
-    smoothing: f32,
+    smoothing: Smoothing,
     threshold: Option<f32>,
     positive_weight: f32,
     sum_classes: bool,
@@ -20,15 +20,7 @@ struct Bce {
 impl Loss for Bce {
     fn describe() -> Description {
         Description::new("Binary cross-entropy of every class, of class ids or soft targets")
-            .parameter(
-                Parameter::number(
-                    "smoothing",
-                    "Share of every target that is spread over all classes; less than 1",
-                )
-                .default(0.0)
-                .at_least(0.0)
-                .at_most(1.0),
-            )
+            .parameter(Smoothing::parameter())
             .parameter(
                 Parameter::number(
                     "threshold",
@@ -53,13 +45,8 @@ impl Loss for Bce {
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
-        let smoothing = settings.get("smoothing")?;
-        if smoothing == 1.0 {
-            return Err(Fault::invalid("`smoothing` is 1")
-                .with_hint("give a number from 0 that is less than 1"));
-        }
         Ok(Self {
-            smoothing,
+            smoothing: Smoothing::from_settings(settings)?,
             threshold: settings.get("threshold")?,
             positive_weight: settings.get("positive_weight")?,
             sum_classes: settings.get("sum_classes")?,
@@ -67,10 +54,7 @@ impl Loss for Bce {
     }
 
     fn compute(&mut self, _: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {
-        let mut targets = inputs.targets();
-        if self.smoothing > 0.0 {
-            targets = targets.smoothed(self.smoothing);
-        }
+        let mut targets = self.smoothing.targets(inputs);
         if let Some(threshold) = self.threshold {
             targets = targets.greater(threshold);
         }

@@ -5,41 +5,27 @@
 //! in `y`, so smoothing mixed labels equals mixing smoothed ones, as timm's `Mixup` does.
 
 use incubate_plugin::{
-    Description, Fault, Inputs, Loss, Parameter, Settings, Step, Tensor, export_loss,
+    Description, Fault, Inputs, Loss, Parameter, Settings, Smoothing, Step, Tensor, export_loss,
 };
 
 struct CrossEntropy {
-    smoothing: f32,
+    smoothing: Smoothing,
 }
 
 impl Loss for CrossEntropy {
     fn describe() -> Description {
         Description::new("Cross-entropy of class ids or soft targets, with label smoothing")
-            .parameter(
-                Parameter::number(
-                    "smoothing",
-                    "Share of every target that is spread over all classes; less than 1",
-                )
-                .default(0.0)
-                .at_least(0.0)
-                .at_most(1.0),
-            )
+            .parameter(Smoothing::parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
-        let smoothing = settings.get("smoothing")?;
-        if smoothing == 1.0 {
-            return Err(Fault::invalid("`smoothing` is 1")
-                .with_hint("give a number from 0 that is less than 1"));
-        }
-        Ok(Self { smoothing })
+        Ok(Self {
+            smoothing: Smoothing::from_settings(settings)?,
+        })
     }
 
     fn compute(&mut self, _: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {
-        let mut targets = inputs.targets();
-        if self.smoothing > 0.0 {
-            targets = targets.smoothed(self.smoothing);
-        }
+        let targets = self.smoothing.targets(inputs);
         Ok(inputs.logits.cross_entropy(&targets))
     }
 }

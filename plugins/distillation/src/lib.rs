@@ -10,7 +10,8 @@
 //! smoothing changes `y` alone.
 
 use incubate_plugin::{
-    Description, Fault, Inputs, Loss, Parameter, Settings, Step, Tensor, export_loss, teacher,
+    Description, Fault, Inputs, Loss, Parameter, Settings, Smoothing, Step, Tensor, export_loss,
+    teacher,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -22,7 +23,7 @@ enum Form {
 struct Distillation {
     form: Form,
     alpha: f32,
-    smoothing: f32,
+    smoothing: Smoothing,
 }
 
 impl Loss for Distillation {
@@ -61,23 +62,10 @@ impl Loss for Distillation {
                 .default("pictures")
                 .one_of(&["pictures", "elements"]),
             )
-            .parameter(
-                Parameter::number(
-                    "smoothing",
-                    "Share of every target that is spread over all classes; less than 1",
-                )
-                .default(0.0)
-                .at_least(0.0)
-                .at_most(1.0),
-            )
+            .parameter(Smoothing::parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
-        let smoothing = settings.get("smoothing")?;
-        if smoothing == 1.0 {
-            return Err(Fault::invalid("`smoothing` is 1")
-                .with_hint("give a number from 0 that is less than 1"));
-        }
         let temperature = settings.get("temperature")?;
         if temperature == 0.0 {
             return Err(Fault::invalid("`temperature` is 0")
@@ -93,7 +81,7 @@ impl Loss for Distillation {
         Ok(Self {
             form,
             alpha: settings.get("alpha")?,
-            smoothing,
+            smoothing: Smoothing::from_settings(settings)?,
         })
     }
 
@@ -122,10 +110,7 @@ impl Loss for Distillation {
         if self.alpha == 1.0 {
             return Ok(distance);
         }
-        let mut targets = inputs.targets();
-        if self.smoothing > 0.0 {
-            targets = targets.smoothed(self.smoothing);
-        }
+        let targets = self.smoothing.targets(inputs);
         let task = inputs.logits.cross_entropy(&targets);
         Ok((1.0 - self.alpha) * task + self.alpha * distance)
     }
@@ -149,7 +134,7 @@ mod tests {
                 by_elements,
             },
             alpha,
-            smoothing: 0.0,
+            smoothing: Smoothing::default(),
         }
     }
 
@@ -193,7 +178,7 @@ mod tests {
         let mut hook = Distillation {
             form: Form::Hard,
             alpha: 1.0,
-            smoothing: 0.0,
+            smoothing: Smoothing::default(),
         };
         let taught = Batch::new(LOGITS, [1, 1]).with_teacher(TAUGHT);
         let mut task = soft(1.0, false, 0.0);

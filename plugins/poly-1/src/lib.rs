@@ -6,12 +6,12 @@
 //! smoothing changes `y` in both terms, as in the authors' code.
 
 use incubate_plugin::{
-    Description, Fault, Inputs, Loss, Parameter, Settings, Step, Tensor, export_loss,
+    Description, Fault, Inputs, Loss, Parameter, Settings, Smoothing, Step, Tensor, export_loss,
 };
 
 struct Poly {
     epsilon: f32,
-    smoothing: f32,
+    smoothing: Smoothing,
 }
 
 impl Loss for Poly {
@@ -25,34 +25,18 @@ impl Loss for Poly {
                 .default(1.0)
                 .at_least(-1.0),
             )
-            .parameter(
-                Parameter::number(
-                    "smoothing",
-                    "Share of every target that is spread over all classes; less than 1",
-                )
-                .default(0.0)
-                .at_least(0.0)
-                .at_most(1.0),
-            )
+            .parameter(Smoothing::parameter())
     }
 
     fn configure(settings: &Settings) -> Result<Self, Fault> {
-        let smoothing = settings.get("smoothing")?;
-        if smoothing == 1.0 {
-            return Err(Fault::invalid("`smoothing` is 1")
-                .with_hint("give a number from 0 that is less than 1"));
-        }
         Ok(Self {
             epsilon: settings.get("epsilon")?,
-            smoothing,
+            smoothing: Smoothing::from_settings(settings)?,
         })
     }
 
     fn compute(&mut self, _: &Step, inputs: &Inputs) -> Result<Tensor, Fault> {
-        let mut targets = inputs.targets();
-        if self.smoothing > 0.0 {
-            targets = targets.smoothed(self.smoothing);
-        }
+        let targets = self.smoothing.targets(inputs);
         let hit = (inputs.logits.softmax(-1) * &targets).sum(&[-1]).mean(&[]);
         Ok(inputs.logits.cross_entropy(&targets) + self.epsilon * (1.0 - hit))
     }
@@ -69,7 +53,10 @@ mod tests {
     #[test]
     fn the_loss_is_its_formula() {
         let batch = Batch::new([[0.0, 0.0], [2.0, -1.0]], [0, 1]);
-        let poly = |epsilon, smoothing| batch.loss(&mut Poly { epsilon, smoothing }).unwrap();
+        let poly = |epsilon, share| {
+            let smoothing = Smoothing(share);
+            batch.loss(&mut Poly { epsilon, smoothing }).unwrap()
+        };
         let hard = 1.0 / (1.0 + f64::exp(3.0)); // p of the second picture
         let cross_entropy = (f64::ln(2.0) - hard.ln()) / 2.0;
         let missed = 1.0 - (0.5 + hard) / 2.0;
@@ -87,7 +74,7 @@ mod tests {
             .with_soft_targets([[0.0, 1.0], [1.0, 0.0]]);
         let mut poly = Poly {
             epsilon: 1.0,
-            smoothing: 0.1,
+            smoothing: Smoothing(0.1),
         };
         assert_eq!(soft.loss(&mut poly), hard.loss(&mut poly));
     }

@@ -68,6 +68,7 @@ mod partition;
 pub mod random;
 mod schedule;
 mod settings;
+mod smoothing;
 pub mod teacher;
 mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
@@ -88,6 +89,7 @@ pub use panic::report_panics;
 pub use partition::{Cost, Device, ModuleDepth, Partition, Request};
 pub use schedule::{Group, Interval, Metric, Moment, Schedule};
 pub use settings::{FromSetting, Settings};
+pub use smoothing::Smoothing;
 pub use tensor::Tensor;
 
 /// The counterpart of an empty `save`, for plugins that remember nothing.

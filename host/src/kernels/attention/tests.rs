@@ -1,10 +1,10 @@
 //! The kernel against compositions of burn's operations, differentiated by burn.
 
+use burn::tensor::Device;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, TensorData};
 
 use super::*;
-use crate::kernels::draws;
+use crate::kernels::comparison::{assert_same_on_threads, drawn, values};
 
 /// As block of a Vision Transformer composes it.
 fn reference(joint: Tensor<3>, heads: usize) -> Tensor<3> {
@@ -23,15 +23,6 @@ fn reference(joint: Tensor<3>, heads: usize) -> Tensor<3> {
     let scores = query.matmul(part(1).swap_dims(2, 3));
     let mixed = softmax(scores, 3).matmul(part(2));
     mixed.swap_dims(1, 2).reshape([batch, tokens, width / 3])
-}
-
-fn tensor3(dims: [usize; 3], spread: f32, device: &Device) -> Tensor<3> {
-    let values = draws(dims.iter().product(), spread);
-    Tensor::from_data(TensorData::new(values, dims), device)
-}
-
-fn values(tensor: Tensor<3>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap()
 }
 
 fn assert_close(left: &[f32], right: &[f32], tolerance: f32) {
@@ -54,11 +45,11 @@ const SIZES: [[usize; 4]; 5] = [
 fn values_agree_with_the_composition() {
     let device = Device::flex();
     for [batch, tokens, width, heads] in SIZES {
-        let joint = tensor3([batch, tokens, 3 * width], 3.0, &device);
+        let joint: Tensor<3> = drawn([batch, tokens, 3 * width], 3.0, &device);
         let found = values(attention(joint.clone(), heads));
         assert_close(&found, &values(reference(joint.clone(), heads)), 1e-5);
         let composed = composed::<Dispatch>(joint.into_dispatch(), heads);
-        assert_close(&found, &values(Tensor::from_dispatch(composed)), 1e-5);
+        assert_close(&found, &values(Tensor::<3>::from_dispatch(composed)), 1e-5);
     }
 }
 
@@ -66,8 +57,8 @@ fn values_agree_with_the_composition() {
 fn gradients_agree_with_the_composition() {
     let device = Device::flex().autodiff();
     for [batch, tokens, width, heads] in SIZES {
-        let joint = tensor3([batch, tokens, 3 * width], 2.0, &device).require_grad();
-        let weights = tensor3([batch, tokens, width], 1.0, &device.clone().inner());
+        let joint: Tensor<3> = drawn([batch, tokens, 3 * width], 2.0, &device).require_grad();
+        let weights: Tensor<3> = drawn([batch, tokens, width], 1.0, &device.clone().inner());
         let gradient = |output: Tensor<3>| {
             let loss = (output * weights.clone().autodiff()).sum();
             values(joint.grad(&loss.backward()).unwrap())
@@ -79,14 +70,14 @@ fn gradients_agree_with_the_composition() {
             weights.clone().into_dispatch(),
             heads,
         );
-        assert_close(&found, &values(Tensor::from_dispatch(composed)), 1e-5);
+        assert_close(&found, &values(Tensor::<3>::from_dispatch(composed)), 1e-5);
     }
 }
 
 #[test]
 fn large_scores_stay_finite_and_what_is_no_number_is_seen() {
     let device = Device::flex();
-    let joint = tensor3([1, 5, 12], 1e4, &device);
+    let joint = drawn([1, 5, 12], 1e4, &device);
     assert!(
         values(attention(joint.clone(), 2))
             .iter()
@@ -103,14 +94,10 @@ fn large_scores_stay_finite_and_what_is_no_number_is_seen() {
 #[test]
 fn threads_do_not_change_a_bit() {
     let device = Device::flex().autodiff();
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.unwrap().install(|| {
-            let joint = tensor3([7, 17, 96], 2.0, &device).require_grad();
-            let output = attention(joint.clone(), 2);
-            let gradients = output.clone().powf_scalar(2.0).sum().backward();
-            (values(output), values(joint.grad(&gradients).unwrap()))
-        })
-    };
-    assert_eq!(run(1), run(3));
+    assert_same_on_threads(|| {
+        let joint = drawn([7, 17, 96], 2.0, &device).require_grad();
+        let output = attention(joint.clone(), 2);
+        let gradients = output.clone().powf_scalar(2.0).sum().backward();
+        (values(output), values(joint.grad(&gradients).unwrap()))
+    });
 }

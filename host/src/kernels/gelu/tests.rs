@@ -4,15 +4,11 @@ use burn::tensor::activation::gelu as composed;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
-use crate::kernels::draws;
+use crate::kernels::comparison::{assert_same_on_threads, drawn, values};
 
 fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
     let count = values.len();
     Tensor::from_data(TensorData::new(values, [count]), device)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap()
 }
 
 fn assert_close(left: &[f32], right: &[f32], tolerance: f32) {
@@ -67,7 +63,7 @@ fn values_agree_with_the_composed_operation() {
         CHUNK + 1,
         3 * CHUNK + 5,
     ] {
-        let input = tensor(draws(count, 6.0), &device);
+        let input = drawn([count], 6.0, &device);
         assert_close(&values(gelu(input.clone())), &values(composed(input)), 1e-6);
     }
 }
@@ -77,8 +73,8 @@ fn gradients_agree_with_the_composed_operation() {
     let device = Device::flex().autodiff();
     for count in [1, 7, 33, 1000, 2 * CHUNK + 3] {
         let gradient = |function: fn(Tensor<1>) -> Tensor<1>| {
-            let input = tensor(draws(count, 6.0), &device).require_grad();
-            let weight = tensor(draws(count, 1.0), &device);
+            let input = drawn([count], 6.0, &device).require_grad();
+            let weight = drawn([count], 1.0, &device);
             let gradients = (function(input.clone()) * weight).sum().backward();
             values(input.grad(&gradients).unwrap())
         };
@@ -96,9 +92,7 @@ fn gradients_agree_with_the_composed_operation() {
 fn tensors_need_not_lie_in_order() {
     let device = Device::flex().autodiff();
     let pass = |function: fn(Tensor<3>) -> Tensor<3>| {
-        let input = tensor(draws(24, 3.0), &device)
-            .reshape([2, 3, 4])
-            .require_grad();
+        let input = drawn([24], 3.0, &device).reshape([2, 3, 4]).require_grad();
         let output = function(input.clone().swap_dims(0, 2).narrow(1, 1, 2));
         let gradients = output.clone().sum().backward();
         [output, input.grad(&gradients).unwrap()].map(values)
@@ -112,8 +106,8 @@ fn tensors_need_not_lie_in_order() {
 #[test]
 fn a_shared_gradient_is_not_overwritten() {
     let device = Device::flex().autodiff();
-    let input = tensor(draws(100, 3.0), &device).require_grad();
-    let other = tensor(draws(100, 3.0), &device).require_grad();
+    let input = drawn([100], 3.0, &device).require_grad();
+    let other = drawn([100], 3.0, &device).require_grad();
     // Both summands get the same gradient.
     let gradients = (gelu(input) + other.clone()).sum().backward();
     assert_eq!(values(other.grad(&gradients).unwrap()), vec![1.0; 100]);
@@ -144,22 +138,13 @@ fn what_is_no_number_stays_visible() {
 #[test]
 fn the_number_of_threads_does_not_matter() {
     let device = Device::flex().autodiff();
-    let bits = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
-            let input = tensor(draws(3 * CHUNK + 11, 5.0), &device).require_grad();
-            let output = gelu(input.clone());
-            let gradient = input.grad(&output.clone().sum().backward()).unwrap();
-            [output, gradient].map(|tensor| {
-                values(tensor)
-                    .into_iter()
-                    .map(f32::to_bits)
-                    .collect::<Vec<_>>()
-            })
+    assert_same_on_threads(|| {
+        let input = drawn([3 * CHUNK + 11], 5.0, &device).require_grad();
+        let output = gelu(input.clone());
+        let gradient = input.grad(&output.clone().sum().backward()).unwrap();
+        [output, gradient].map(|tensor| {
+            let values = values(tensor).into_iter();
+            values.map(f32::to_bits).collect::<Vec<_>>()
         })
-    };
-    assert_eq!(bits(1), bits(2));
+    });
 }

@@ -1,31 +1,17 @@
 //! The kernel against compositions of burn's operations, differentiated by burn.
 
+use burn::tensor::Device;
 use burn::tensor::module::layer_norm as composed;
-use burn::tensor::{Device, TensorData};
 
 use super::*;
-use crate::kernels::draws;
+use crate::kernels::comparison::{assert_close, assert_same_on_threads, drawn, values};
 
 fn tensor2(rows: usize, width: usize, device: &Device) -> Tensor<2> {
-    let values = draws(rows * width, 2.0);
-    let values = values.into_iter().map(|value| value + 0.5).collect();
-    Tensor::from_data(TensorData::new::<f32, _>(values, [rows, width]), device)
+    drawn([rows, width], 2.0, device).add_scalar(0.5)
 }
 
 fn row(width: usize, device: &Device) -> Tensor<1> {
-    Tensor::from_data(TensorData::new(draws(width, 1.5), [width]), device)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap()
-}
-
-fn assert_close(left: &[f32], right: &[f32], tolerance: f32) {
-    assert_eq!(left.len(), right.len());
-    for (left, right) in left.iter().zip(right) {
-        let allowed = tolerance * right.abs().max(1.0);
-        assert!((left - right).abs() <= allowed, "{left} {right}");
-    }
+    drawn([width], 1.5, device)
 }
 
 const SIZES: [(usize, usize); 6] = [(1, 2), (3, 7), (64, 16), (700, 33), (530, 192), (2, 20_000)];
@@ -106,19 +92,15 @@ fn weights_that_are_not_trained_get_no_gradient() {
 #[test]
 fn threads_do_not_change_a_bit() {
     let device = Device::flex().autodiff();
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.unwrap().install(|| {
-            let input = tensor2(1000, 96, &device).require_grad();
-            let weight = row(96, &device).require_grad();
-            let output = layer_norm(input.clone(), weight.clone(), row(96, &device), 1e-6);
-            let gradients = output.clone().powf_scalar(3.0).sum().backward();
-            (
-                values(output),
-                values(input.grad(&gradients).unwrap()),
-                values(weight.grad(&gradients).unwrap()),
-            )
-        })
-    };
-    assert_eq!(run(1), run(3));
+    assert_same_on_threads(|| {
+        let input = tensor2(1000, 96, &device).require_grad();
+        let weight = row(96, &device).require_grad();
+        let output = layer_norm(input.clone(), weight.clone(), row(96, &device), 1e-6);
+        let gradients = output.clone().powf_scalar(3.0).sum().backward();
+        (
+            values(output),
+            values(input.grad(&gradients).unwrap()),
+            values(weight.grad(&gradients).unwrap()),
+        )
+    });
 }

@@ -8,7 +8,8 @@ use burn::tensor::Device;
 use super::error::Problem;
 use super::layout::block_of;
 use super::{Checkpoint, CheckpointError};
-use crate::model::weights::{assign, file_shapes};
+use crate::model::parameters::parameters;
+use crate::model::weights::assign;
 use crate::model::{Architecture, Network, Stage, VitConfig};
 use crate::phase::Phase;
 use crate::random::Seed;
@@ -221,8 +222,8 @@ impl Checkpoint {
         };
         let compared = |name: &str| found == wanted || block_of(name).is_none();
         let mut known = BTreeSet::new();
-        for (name, wanted) in file_shapes(network) {
-            let name = flat_name(&name, &depths);
+        for parameter in parameters(network) {
+            let (name, wanted) = (flat_name(&parameter.name, &depths), parameter.file_shape());
             known.insert(name.clone());
             match self.shape(&name) {
                 None if compared(&name) => differences.missing.push(name),
@@ -272,8 +273,8 @@ impl Checkpoint {
     /// A tensor is missing or of another shape, or its values cannot be read.
     pub fn fill_stage(&self, stage: Stage, first: usize) -> Result<Stage, CheckpointError> {
         let mut differences = Differences::default();
-        for (name, wanted) in file_shapes(&stage) {
-            let name = shifted(&name, first);
+        for parameter in parameters(&stage) {
+            let (name, wanted) = (shifted(&parameter.name, first), parameter.file_shape());
             match self.shape(&name) {
                 None => differences.missing.push(name),
                 Some(found) if found != wanted => differences.shapes.push(ShapeDifference {

@@ -117,12 +117,7 @@ impl Runner {
             Unit::Train(phase @ Phase::Module(index)) => {
                 self.hybrid_of(phase, index, checkpoint, &mut believed)?
             }
-            Unit::Train(phase) => (self.whole(phase, checkpoint)?, BTreeMap::new()),
-            Unit::Assemble => (self.whole(Phase::FineTune, checkpoint)?, BTreeMap::new()),
-        };
-        let phase = match unit {
-            Unit::Train(phase) => phase,
-            Unit::Assemble => Phase::FineTune,
+            _ => (self.whole(unit, checkpoint)?, BTreeMap::new()),
         };
         let score = if evaluated {
             self.answers(&network, unit)?.score()
@@ -143,7 +138,7 @@ impl Runner {
             ..self.result(unit, &network, score, from)
         };
         let metadata = self.metadata(unit, &network, &result);
-        let weights = match (unit, trained(phase)) {
+        let weights = match (unit, trained(unit.phase())) {
             (Unit::Train(_), Trained::Module(index)) => {
                 stage_to_safetensors(&network.stages()[index], &metadata)
             }
@@ -202,10 +197,11 @@ impl Runner {
         }
     }
 
-    /// A whole network with the depths of a phase.
-    fn whole(&self, phase: Phase, checkpoint: &Checkpoint) -> Result<Network, ImportError> {
-        let depths = depths(phase, &self.division, self.prepared.experiment());
-        let model = self.prepared.experiment().architecture(phase);
+    /// The whole network that a unit writes.
+    fn whole(&self, unit: Unit, checkpoint: &Checkpoint) -> Result<Network, ImportError> {
+        let experiment = self.prepared.experiment();
+        let depths = depths(unit.phase(), &self.division, experiment);
+        let model = experiment.written_by(unit);
         Ok(checkpoint.network(&model, &depths, &self.device.device)?)
     }
 
