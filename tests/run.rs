@@ -404,7 +404,11 @@ fn modules_begin_at_random_weights_and_are_assembled_in_their_order() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
     // At a rate of 0 a module stays what it was at the beginning.
-    let standing = ["module.schedule.plugin=constant", "module.rate=0.0"];
+    let standing = [
+        "module.start=random",
+        "module.schedule.plugin=constant",
+        "module.rate=0.0",
+    ];
     tiny(&run, &standing).succeeded();
     let weight = "blocks.0.attn.qkv.weight";
     let of_stage = |stage: usize| format!("stages.{stage}.{weight}");

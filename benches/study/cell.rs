@@ -51,29 +51,106 @@ pub(crate) fn train(cell: &Cell, out: &Path, colour: Option<&Path>) -> Result<St
     let mut settings = cell.settings(colour);
     settings.extend(lengths(cell, colour)?);
     if cell.shares_meta() && !unit_folder(&folder, "meta").exists() {
-        let meta = unit_folder(&out.join(cell.published().name()), "meta");
         let mut command = incubate("import");
         command
             .args(["--no-eval", "--unit", "meta", "--out"])
             .arg(&folder)
-            .arg(meta.join("weights.safetensors"))
+            .arg(trained(cell, "meta", out).join("weights.safetensors"))
             .arg(EXPERIMENT);
         assign(&mut command, &settings);
         finished(&mut command)?;
     }
-    let mut command = incubate("run");
-    command.arg(EXPERIMENT).arg("--out").arg(&folder);
-    assign(&mut command, &settings);
-    for unit in cell.units() {
-        command.args(["--unit", &unit]);
+    let mut units = cell.units();
+    let last = cell.asks_meta().then(|| units.pop()).flatten();
+    run(&folder, &settings, &units)?;
+    if let Some(last) = last {
+        // In a run of its own, since its length is known only now.
+        let assembled = unit_folder(&folder, "assemble").join("weights.safetensors");
+        settings.push(format!(
+            "{last}.start={:?}",
+            assembled.display().to_string()
+        ));
+        settings.push(format!("{last}.epochs={}", epochs_left(cell, out)?));
+        run(&fine_tuned(cell, out), &settings, &[last])?;
     }
-    finished(&mut command)?;
     let outcome = outcome(cell, out)?.context("the run left no result")?;
     Ok(format!(
         "{:.2} % in {:.0} s",
         100.0 * outcome.accuracy,
         outcome.seconds
     ))
+}
+
+/// Trains those units of a run that are not finished.
+fn run(folder: &Path, settings: &[String], units: &[String]) -> Result<()> {
+    if units
+        .iter()
+        .all(|unit| unit_folder(folder, unit).join("result.json").is_file())
+    {
+        return Ok(());
+    }
+    let mut command = incubate("run");
+    command.arg(EXPERIMENT).arg("--out").arg(folder);
+    assign(&mut command, settings);
+    for unit in units {
+        command.args(["--unit", unit]);
+    }
+    finished(&mut command).map(|_| ())
+}
+
+/// The whole epochs of fine-tuning that the compute of the published way has room for, after what
+/// the other units have spent.
+fn epochs_left(cell: &Cell, out: &Path) -> Result<u64> {
+    let published = cell.published();
+    let spent = |cell: &Cell, unit: &str| -> Result<f64> {
+        let result = result(&trained(cell, unit, out))?;
+        Ok(result.as_ref().map_or(0.0, macs))
+    };
+    let mut left = 0.0;
+    for unit in cell.units() {
+        left += spent(&published, &unit)?;
+        if unit != "fine-tune" {
+            left -= spent(cell, &unit)?;
+        }
+    }
+    let tuned = result(&trained(&published, "fine-tune", out))?.context("nothing published")?;
+    let epochs = left / (macs(&tuned) / number(&tuned, "epochs"));
+    ensure!(epochs >= 1.0, "the modules cost more than there is");
+    // A sum of floats that should be whole may be a little less.
+    Ok((epochs + 1e-6) as u64)
+}
+
+/// Where a unit of a cell was trained.
+fn trained(cell: &Cell, unit: &str, out: &Path) -> PathBuf {
+    let folder = match unit {
+        "meta" if cell.shares_meta() => out.join(cell.published().name()),
+        "fine-tune" if cell.asks_meta() => fine_tuned(cell, out),
+        _ => out.join(cell.name()),
+    };
+    unit_folder(&folder, unit)
+}
+
+/// The run of a fine-tuning whose length depends on what the modules cost.
+fn fine_tuned(cell: &Cell, out: &Path) -> PathBuf {
+    out.join(format!("{}.fine-tuned", cell.name()))
+}
+
+/// What a unit left, if it is finished.
+fn result(unit: &Path) -> Result<Option<Value>> {
+    let path = unit.join("result.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&fs::read(&path)?)?))
+}
+
+fn number(result: &Value, key: &str) -> f64 {
+    result[key].as_f64().unwrap_or_default()
+}
+
+/// Multiply-accumulate operations of a unit.
+fn macs(result: &Value) -> f64 {
+    number(result, "forward_macs") + number(result, "backward_macs")
 }
 
 /// What a command that has to succeed says.
@@ -107,7 +184,7 @@ fn assign(command: &mut Command, settings: &[String]) {
 /// published one does.
 fn lengths(cell: &Cell, colour: Option<&str>) -> Result<Vec<String>> {
     let published = length_settings(&cell.data.published());
-    if matches!(cell.method, Method::EndToEnd | Method::Incubation) {
+    if matches!(cell.method, Method::EndToEnd | Method::Incubation) || cell.asks_meta() {
         // The default of the baseline is as many epochs as cost the same.
         return Ok(published);
     }
@@ -172,24 +249,14 @@ fn planned(cell: &Cell, colour: Option<&str>, lengths: Vec<String>) -> Result<Va
 
 /// The results of a finished cell.
 pub(crate) fn outcome(cell: &Cell, out: &Path) -> Result<Option<Outcome>> {
-    let folder = out.join(cell.name());
     let units = cell.units();
     let mut results = Vec::new();
     for unit in &units {
-        let trained = if unit == "meta" && cell.shares_meta() {
-            out.join(cell.published().name())
-        } else {
-            folder.clone()
-        };
-        let path = unit_folder(&trained, unit).join("result.json");
-        if !path.is_file() {
+        let Some(result) = result(&trained(cell, unit, out))? else {
             return Ok(None);
-        }
-        let result: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        };
         results.push(result);
     }
-    let number = |result: &Value, key: &str| result[key].as_f64().unwrap_or_default();
-    let cost = |result: &Value| number(result, "forward_macs") + number(result, "backward_macs");
     let (mut before, mut modules, mut chain_before) = (0.0, 0.0_f64, 0.0);
     let (mut meta, mut assembled) = (None, None);
     let mut curve = Vec::new();
@@ -198,8 +265,8 @@ pub(crate) fn outcome(cell: &Cell, out: &Path) -> Result<Option<Outcome>> {
         match unit.as_str() {
             "meta" => {
                 meta = Some(accuracy);
-                before += cost(result);
-                chain_before += cost(result);
+                before += macs(result);
+                chain_before += macs(result);
             }
             "assemble" => {
                 assembled = Some(accuracy);
@@ -211,9 +278,9 @@ pub(crate) fn outcome(cell: &Cell, out: &Path) -> Result<Option<Outcome>> {
                 });
             }
             "fine-tune" | "baseline" => {
-                let whole = cost(result);
+                let whole = macs(result);
                 let epochs = number(result, "epochs");
-                for (epoch, accuracy) in evaluations(&unit_folder(&folder, unit))? {
+                for (epoch, accuracy) in evaluations(&trained(cell, unit, out))? {
                     let share = (epoch + 1.0) / epochs;
                     curve.push(Point {
                         macs: before + share * whole,
@@ -225,8 +292,8 @@ pub(crate) fn outcome(cell: &Cell, out: &Path) -> Result<Option<Outcome>> {
                 chain_before += whole;
             }
             _ => {
-                before += cost(result);
-                modules = modules.max(cost(result));
+                before += macs(result);
+                modules = modules.max(macs(result));
             }
         }
     }

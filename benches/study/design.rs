@@ -302,6 +302,11 @@ impl Cell {
         )
     }
 
+    /// Whether its modules ask the meta model, which no plan counts in advance.
+    pub(crate) fn asks_meta(&self) -> bool {
+        matches!(self.method, Method::Imitation | Method::ImitationFirst)
+    }
+
     /// The units that are trained.
     pub(crate) fn units(&self) -> Vec<String> {
         if self.method == Method::EndToEnd {
