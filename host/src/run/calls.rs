@@ -172,12 +172,14 @@ impl RunFolder {
         Ok(Some(path))
     }
 
-    /// Forgets the call that failed when the unit was tried before.
+    /// Forgets the call that failed when the unit was tried before, and with `replaced` those of plugins
+    /// that were replaced, which a unit that goes on has not forgotten.
     ///
     /// # Errors
     /// When the file cannot be removed.
-    pub fn forget_failure(&self, unit: Unit) -> Result<(), RunError> {
-        for role in ROLES.map(Some).into_iter().chain([None]) {
+    pub fn forget_failure(&self, unit: Unit, replaced: bool) -> Result<(), RunError> {
+        let roles = ROLES.map(Some).into_iter().filter(|_| replaced);
+        for role in roles.chain([None]) {
             let path = self.unit_file(unit, &failure(role));
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

@@ -308,7 +308,7 @@ impl Runner {
             })?;
         }
         let spent = found.newest.as_ref().map(|stored| stored.state.spent.unit);
-        self.folder.forget_failure(unit)?;
+        self.folder.forget_failure(unit, found.newest.is_none())?;
         let (weights, mut result) = match unit {
             Unit::Train(phase) => self
                 .train(phase, found, begun, &mut both)
