@@ -33,6 +33,7 @@ mod recipe;
 mod recipe_runs;
 mod registry;
 mod replay;
+mod resume;
 mod run;
 mod schedules;
 mod scripting;

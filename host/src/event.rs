@@ -106,6 +106,20 @@ pub enum Event {
         /// A sentence.
         note: String,
     },
+    /// A unit that was interrupted goes on from a checkpoint.
+    Resumed {
+        /// The unit.
+        unit: String,
+        /// The epoch of the next update, from 0; the number of epochs when no update is left.
+        epoch: u32,
+        /// The next update, from 0.
+        update: u64,
+        /// The checkpoint.
+        checkpoint: String,
+        /// Newer checkpoints that are damaged, each with the reason.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        damaged: Vec<String>,
+    },
     /// The weights changed once.
     Update {
         /// The unit.

@@ -26,5 +26,6 @@ pub mod random;
 pub mod registry;
 pub mod run;
 mod spelling;
+pub mod stop;
 pub mod tensor;
 pub mod training;

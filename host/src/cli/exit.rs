@@ -69,8 +69,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             TrainError::Run(_)
             | TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }
+            | TrainError::OtherCheckpoint { .. }
+            | TrainError::UnfitCheckpoint { .. }
             | TrainError::Changed { .. } => Some(RUN_FOLDER),
-            TrainError::Observer(_) => None,
+            TrainError::Stopped { .. } | TrainError::Observer(_) => None,
             TrainError::Recorded { source, .. } => code_of(source.as_ref()),
         };
     }

@@ -178,6 +178,24 @@ impl Observer for Progress {
                 Ok(())
             }
             Event::UnitNote { unit, note } => self.unit_line(unit, note),
+            Event::Resumed {
+                unit,
+                epoch,
+                update,
+                checkpoint,
+                damaged,
+            } => {
+                for reason in damaged {
+                    let style = anstyle::AnsiColor::Yellow.on_default().bold();
+                    self.unit_line(unit, &format!("{style}warning{style:#}: {reason}"))?;
+                }
+                let text = format!(
+                    "goes on at epoch {}, update {} from {checkpoint}",
+                    epoch + 1,
+                    thousands(*update)
+                );
+                self.unit_line(unit, &text)
+            }
             Event::Update {
                 epoch,
                 update,

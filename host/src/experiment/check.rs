@@ -4,6 +4,9 @@ use super::schema::{Epochs, Experiment, PhaseConfig};
 use super::{ExperimentError, LossConfig, Start, Teacher};
 use crate::data::{DataError, Dataset};
 
+/// The longest time between two checkpoints: a year.
+const MINUTES_MAX: f64 = 527_040.0;
+
 /// Refuses the first setting that cannot be used.
 pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), ExperimentError> {
     let range = |key: String, value: String, reason: &str| {
@@ -52,6 +55,21 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
                 "but there is no module {module} (the modules are 0 to {})",
                 modules - 1
             ),
+        );
+    }
+    let checkpoint = &experiment.checkpoint;
+    if !(0.0..=MINUTES_MAX).contains(&checkpoint.every_minutes) {
+        return range(
+            "checkpoint.every_minutes".into(),
+            checkpoint.every_minutes.to_string(),
+            "but it must be a number of minutes that is not negative, of at most a year",
+        );
+    }
+    if checkpoint.keep_last == 0 {
+        return range(
+            "checkpoint.keep_last".into(),
+            "0".into(),
+            "but training goes on from the newest checkpoint (set `every_updates` and `every_minutes` to 0 to write none)",
         );
     }
     for (name, phase) in [

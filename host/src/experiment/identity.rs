@@ -10,9 +10,10 @@ use super::Experiment;
 
 impl Experiment {
     /// Every setting in force, without the paths of pictures, plugins, and weights, the number of
-    /// threads, and what is expected of the pictures.
+    /// threads, what is expected of the pictures, and when training is written down.
     pub fn identity(&self) -> Table {
         let mut table = Table::try_from(self).unwrap_or_default();
+        table.remove("checkpoint");
         if let Some(Value::Table(data)) = table.get_mut("data") {
             data.remove("path");
             data.remove("threads");
@@ -61,6 +62,7 @@ mod tests {
         for same in [
             ["loss.plugin=/there/focal.wasm", "data.threads=3"],
             ["loss.plugin=/here/focal.wasm", "data.threads=1"],
+            ["loss.plugin=/here/focal.wasm", "checkpoint.every_updates=7"],
         ] {
             assert_eq!(load(&same).identity(), reference.identity(), "{same:?}");
         }

@@ -21,8 +21,8 @@ pub use layers::{Layers, Source};
 pub use loss::{LossConfig, LossTerm};
 pub use resolve::{Resolved, Setting, load, load_to_plan};
 pub use schema::{
-    AssemblyConfig, DeviceConfig, Epochs, Experiment, PartitionConfig, PhaseConfig, PluginConfig,
-    RateRule,
+    AssemblyConfig, CheckpointConfig, DeviceConfig, Epochs, Experiment, PartitionConfig,
+    PhaseConfig, PluginConfig, RateRule,
 };
 pub use start::Start;
 pub use teacher::{Teacher, TeacherCheckpoint};

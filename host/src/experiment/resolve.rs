@@ -334,6 +334,7 @@ fn resolve(
         "model",
         "partition",
         "assembly",
+        "checkpoint",
         "training",
     ]
     .map(ToOwned::to_owned)
@@ -353,6 +354,7 @@ fn resolve(
         model: architecture,
         partition: section(&table, "partition", &layers)?,
         assembly: section(&table, "assembly", &layers)?,
+        checkpoint: section(&table, "checkpoint", &layers)?,
         meta: phase(&table, "meta", &layers)?,
         module: phase(&table, "module", &layers)?,
         fine_tune: phase(&table, "fine-tune", &layers)?,

@@ -31,6 +31,9 @@ pub struct Experiment {
     /// How the modules are put together.
     #[serde(default)]
     pub assembly: AssemblyConfig,
+    /// When training is written down; no part of what is trained.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
     /// Training of the meta model.
     pub meta: PhaseConfig,
     /// Training of every target module.
@@ -77,6 +80,35 @@ pub struct AssemblyConfig {
     /// Modules, from 0, that stay as they are in the meta model: they are not incubated, and the
     /// assembled and the fine-tuned network have the meta depth there.
     pub meta: Vec<usize>,
+}
+
+/// When training of a unit is written down, so that it can go on from there, and what is kept of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Updates between two checkpoints; 0 does not count updates.
+    pub every_updates: u64,
+    /// Minutes between two checkpoints; 0 does not look at the time.
+    pub every_minutes: f64,
+    /// The newest checkpoints that stay while the unit is trained.
+    pub keep_last: usize,
+    /// The checkpoints with the best validation accuracy that stay, also when the unit is finished.
+    pub keep_best: usize,
+    /// Every checkpoint after this many epochs stays, also when the unit is finished; 0 keeps none.
+    pub keep_every: u32,
+}
+
+impl Default for CheckpointConfig {
+    /// Every ten minutes, and the newest two: what runs of version 0.1 would have had.
+    fn default() -> Self {
+        Self {
+            every_updates: 0,
+            every_minutes: 10.0,
+            keep_last: 2,
+            keep_best: 0,
+            keep_every: 0,
+        }
+    }
 }
 
 /// The partition scheme and what it is given.

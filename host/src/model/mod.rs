@@ -15,6 +15,7 @@ pub mod network;
 pub mod noise;
 pub mod numerics;
 pub mod parameters;
+pub mod tensors;
 mod trained;
 pub mod vit;
 pub mod weights;
@@ -26,6 +27,7 @@ pub use growth::Growth;
 pub use network::{Activation, Forward, Network, Stage};
 pub use noise::{Noise, NoiseRates};
 pub use numerics::{Numerics, Precision};
+pub use tensors::{Tensors, trained_tensors, with_trained};
 pub use trained::trained_weights;
 pub use vit::{VitConfig, VitStage};
 pub use weights::{

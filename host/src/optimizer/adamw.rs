@@ -84,7 +84,7 @@ pub struct Optimizer {
     /// The trained parameters.
     members: BTreeMap<ParamId, Member>,
     no_decay: Vec<String>,
-    moments: HashMap<ParamId, Moments>,
+    pub(super) moments: HashMap<ParamId, Moments>,
     /// In the order of the parameters, so that sums over them do not depend on anything else.
     gradients: Vec<(ParamId, Tensor<1>)>,
 }
@@ -99,10 +99,10 @@ struct Member {
 
 /// The state of one parameter, flat.
 #[derive(Debug)]
-struct Moments {
-    steps: i32,
-    mean: Tensor<1>,
-    square: Tensor<1>,
+pub(super) struct Moments {
+    pub(super) steps: i32,
+    pub(super) mean: Tensor<1>,
+    pub(super) square: Tensor<1>,
 }
 
 impl Optimizer {

@@ -13,9 +13,9 @@ use crate::model::Network;
 pub struct Average {
     decay: f64,
     warm_up: bool,
-    updates: u64,
+    pub(super) updates: u64,
     /// The averages of the trained parameters, flat.
-    values: HashMap<ParamId, Tensor<1>>,
+    pub(super) values: HashMap<ParamId, Tensor<1>>,
 }
 
 impl Average {

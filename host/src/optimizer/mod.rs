@@ -4,6 +4,7 @@ mod adamw;
 mod average;
 mod groups;
 mod layers;
+mod state;
 
 pub use adamw::{AdamWConfig, Optimizer, OptimizerError, Stepped};
 pub use average::Average;

@@ -8,7 +8,7 @@ mod remembering;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -40,7 +40,7 @@ const FRAMES: usize = 6;
 const COPIED_TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// What an instance has used so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Calls into the plugin.
     pub calls: u64,
@@ -330,6 +330,28 @@ impl<E: Configurable> Session<E> {
 
     pub(super) fn error(&self, hook: Hook, kind: PluginErrorKind) -> PluginError {
         PluginError::in_hook(self.identity(), hook, kind)
+    }
+
+    /// Calls a function whose cost does not count as the plugin's: what it has used stays as it is.
+    pub(super) fn uncounted<R>(
+        &mut self,
+        call: impl FnOnce(&mut Self) -> Result<R, PluginError>,
+    ) -> Result<R, PluginError> {
+        let counted = self.live.as_ref().map(|live| (live.statistics, live.spent));
+        let answer = call(self);
+        if let (Some(live), Some((statistics, spent))) = (&mut self.live, counted) {
+            (live.statistics, live.spent) = (statistics, spent);
+        }
+        answer
+    }
+
+    /// Takes what an instance in another process used for what this one has used.
+    pub(super) fn has_used(&mut self, statistics: Statistics, spent: Spent) {
+        (self.before, self.spent_before) = (statistics, spent);
+        if let Some(live) = &mut self.live {
+            live.statistics = Statistics::default();
+            live.spent = Spent::default();
+        }
     }
 
     /// Drops the instance; what it said and used is kept.

@@ -152,6 +152,12 @@ impl Settings {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// The values as JSON, by name; equal values give equal text.
+    pub fn to_json(&self) -> String {
+        // Plain values always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     pub(super) fn to_contract(&self) -> Vec<types::Setting> {
         self.0
             .iter()

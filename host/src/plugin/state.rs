@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::journal::Journal;
 use super::kind::Hook;
 use super::limits::{Breach, Limit, Limits, Meter};
@@ -59,7 +61,7 @@ impl State {
 
 /// Wall time of calls into a plugin. On a device that computes by itself, the host's part is what
 /// it takes to give the device its work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// In the plugin's own code, and in crossing into it and out of it.
     pub guest: Duration,

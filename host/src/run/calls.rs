@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::folder::create_folder;
+use super::folder::{create_folder, cut_to_lines};
 use super::{RunError, RunFolder, Unit};
 use crate::plugin::{RECORDING_BYTES_MAX, Recording};
 
@@ -43,6 +43,30 @@ impl CallWriter {
         })
     }
 
+    /// Goes on with a file after its first `bytes` bytes, or after all of them.
+    fn go_on(path: PathBuf, bytes: Option<u64>, bytes_max: u64) -> Result<Self, RunError> {
+        let open = || {
+            let there = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let (file, length) = cut_to_lines(&path, bytes.unwrap_or(there))?;
+            let text = fs::read(&path)?;
+            let calls = text.iter().filter(|byte| **byte == b'\n').count() as u64;
+            Ok((file, length, calls))
+        };
+        match open() {
+            Ok((file, length, calls)) => Ok(Self {
+                path,
+                file: BufWriter::new(file),
+                left: bytes_max.saturating_sub(length),
+                calls,
+            }),
+            Err(source) => Err(RunError::File {
+                action: "write",
+                path,
+                source,
+            }),
+        }
+    }
+
     /// Writes one call, unless there is no room for it: then `false`, and nothing should follow.
     ///
     /// # Errors
@@ -74,6 +98,19 @@ impl CallWriter {
         &self.path
     }
 
+    /// Their bytes.
+    ///
+    /// # Errors
+    /// When the file is gone.
+    pub fn bytes(&self) -> Result<u64, RunError> {
+        let metadata = fs::metadata(&self.path).map_err(|source| RunError::File {
+            action: "read",
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(metadata.len())
+    }
+
     /// How many there are.
     pub const fn calls(&self) -> u64 {
         self.calls
@@ -91,6 +128,20 @@ impl RunFolder {
             None => self.path().join(CALLS),
         };
         CallWriter::create(path, bytes_max)
+    }
+
+    /// Goes on with the file with the calls of a unit after its first `bytes` bytes, or after all of
+    /// them; what follows is cut off.
+    ///
+    /// # Errors
+    /// When the file cannot be changed.
+    pub fn call_writer_from(
+        &self,
+        unit: Unit,
+        bytes: Option<u64>,
+        bytes_max: u64,
+    ) -> Result<CallWriter, RunError> {
+        CallWriter::go_on(self.unit_file(unit, CALLS), bytes, bytes_max)
     }
 
     /// Writes the call that failed, and says where; nothing when it is too large to be read again.
@@ -121,12 +172,14 @@ impl RunFolder {
         Ok(Some(path))
     }
 
-    /// Forgets the call that failed when the unit was tried before.
+    /// Forgets the call that failed when the unit was tried before, and with `replaced` those of plugins
+    /// that were replaced, which a unit that goes on has not forgotten.
     ///
     /// # Errors
     /// When the file cannot be removed.
-    pub fn forget_failure(&self, unit: Unit) -> Result<(), RunError> {
-        for role in ROLES.map(Some).into_iter().chain([None]) {
+    pub fn forget_failure(&self, unit: Unit, replaced: bool) -> Result<(), RunError> {
+        let roles = ROLES.map(Some).into_iter().filter(|_| replaced);
+        for role in roles.chain([None]) {
             let path = self.unit_file(unit, &failure(role));
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

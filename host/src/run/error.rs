@@ -10,7 +10,7 @@ pub enum RunError {
     /// A file cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     File {
-        /// `read`, `write`, `create`, or `remove`.
+        /// `read`, `write`, `create`, `rename`, or `remove`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -40,6 +40,24 @@ pub enum RunError {
         reason: String,
         /// What to do.
         repair: String,
+    },
+    /// A checkpoint cannot be written.
+    #[error("cannot write the checkpoint `{}`: {source} (make room for it or make the folder writable, and run again: training goes on from the checkpoint before)", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A checkpoint was made by a newer host.
+    #[error("`{}` has checkpoint format {found}, and this host reads up to {known}; use a newer `incubate`, or delete the folder that it is in to go on from the checkpoint before", path.display())]
+    CheckpointFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest known format.
+        known: u32,
     },
     /// The folder was made by a newer host.
     #[error("`{}` has run folder format {found}, and this host reads up to {known}; use a newer `incubate`", path.display())]

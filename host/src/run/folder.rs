@@ -1,7 +1,7 @@
 //! Reading and writing the files of a run. Files appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -197,6 +197,40 @@ impl RunFolder {
         })
     }
 
+    /// The length of the event log of a unit, in bytes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn events_bytes(&self, unit: Unit) -> Result<u64, RunError> {
+        let path = self.unit_file(unit, "events.jsonl");
+        let metadata = fs::metadata(&path).map_err(|source| RunError::File {
+            action: "read",
+            path,
+            source,
+        })?;
+        Ok(metadata.len())
+    }
+
+    /// Goes on with the event log of a unit after its first `bytes` bytes; what follows them is cut
+    /// off. Answers how many of them are missing, which is more than 0 only when the log was damaged.
+    ///
+    /// # Errors
+    /// When the file cannot be changed.
+    pub fn event_writer_from(
+        &self,
+        unit: Unit,
+        bytes: u64,
+    ) -> Result<(EventWriter, u64), RunError> {
+        let path = self.unit_file(unit, "events.jsonl");
+        let (file, length) = cut_to_lines(&path, bytes).map_err(|source| RunError::File {
+            action: "write",
+            path,
+            source,
+        })?;
+        let file = BufWriter::new(file);
+        Ok((EventWriter { file }, bytes - length))
+    }
+
     /// Writes weights and then the result, which makes the unit finished.
     ///
     /// # Errors
@@ -252,6 +286,25 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
         path: path.to_path_buf(),
         source,
     })
+}
+
+/// Opens a file of lines to append to its first `bytes` bytes, or to as many whole lines as it has of
+/// them; answers the length.
+pub(super) fn cut_to_lines(path: &Path, bytes: u64) -> io::Result<(File, u64)> {
+    let mut file = File::options()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)?;
+    let mut length = bytes;
+    if file.metadata()?.len() < bytes {
+        let mut lines = Vec::new();
+        file.read_to_end(&mut lines)?;
+        let whole = lines.iter().rposition(|byte| *byte == b'\n');
+        length = whole.map_or(0, |last| last as u64 + 1);
+    }
+    file.set_len(length)?;
+    Ok((file, length))
 }
 
 /// Appends events to the log of one unit, one JSON object a line.

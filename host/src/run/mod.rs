@@ -7,12 +7,14 @@
 //! RUN/units/NAME/calls.jsonl          the other plugins' calls, when they are recorded
 //! RUN/units/NAME/failure.json         the call of a plugin that ended the unit
 //! RUN/units/NAME/failure-ROLE.json    the call in which a plugin failed that was replaced
+//! RUN/units/NAME/checkpoints/UPDATE/  training on its way, see `checkpoint`
 //! RUN/units/NAME/events.jsonl         one line an event
 //! RUN/units/NAME/weights.safetensors  the trained weights
 //! RUN/units/NAME/result.json          written last: the unit is finished
 //! ```
 
 mod calls;
+mod checkpoint;
 mod error;
 mod export;
 mod folder;
@@ -21,6 +23,11 @@ mod record;
 mod unit;
 
 pub use calls::CallWriter;
+pub use checkpoint::{
+    AVERAGE_FILE, CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointScore, CheckpointState,
+    CheckpointWriter, Found, NETWORK_FILE, OPTIMIZER_FILE, PluginState, Position, Stored,
+    TimeSpent,
+};
 pub use error::RunError;
 pub use export::write_export;
 pub use folder::{EventWriter, RunFolder};

@@ -114,7 +114,7 @@ pub enum TrainError {
         updates: u64,
     },
     /// A plugin failed while the run was going on.
-    #[error("{place}: {source}; finished units are kept, and unit `{}` begins again with the next run (a built-in plugin can go on instead: set `on_failure` in the table of this plugin)", place.unit)]
+    #[error("{place}: {source}; finished units are kept, and unit `{}` goes on from its newest checkpoint with the next run, or begins again where it has none (a built-in plugin can go on instead: set `on_failure` in the table of this plugin)", place.unit)]
     PluginFailed {
         /// Where.
         place: Place,
@@ -128,6 +128,34 @@ pub enum TrainError {
         source: Box<Self>,
         /// The recording of the call.
         file: PathBuf,
+    },
+    /// Training was asked to stop.
+    #[error("{place}: stopped as asked; {}", how_to_go_on(checkpoint.as_deref()))]
+    Stopped {
+        /// The next update.
+        place: Place,
+        /// Where training goes on; none when nothing was trained yet, or a plugin cannot be saved.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint of another training.
+    #[error("the checkpoint `{}` belongs to another {what}: {before} then, {now} now (restore it, or delete the folder `{}` to begin the unit again)", path.display(), folder_of(path).display())]
+    OtherCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// As it was.
+        before: String,
+        /// As it is.
+        now: String,
+    },
+    /// A checkpoint whose tensors are not those of the network.
+    #[error("the checkpoint `{}` does not fit: {source}; delete the folder `{}` to begin the unit again", path.display(), folder_of(path).display())]
+    UnfitCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The reason.
+        source: WeightsError,
     },
     /// The loss is not a number any more.
     #[error(
@@ -250,6 +278,22 @@ pub enum TrainError {
     /// An event could not be kept or shown.
     #[error("cannot record what happens: {0}")]
     Observer(#[from] std::io::Error),
+}
+
+/// The folder that a checkpoint is in.
+fn folder_of(checkpoint: &Path) -> &Path {
+    checkpoint.parent().unwrap_or(checkpoint)
+}
+
+/// What becomes of a unit that was stopped.
+fn how_to_go_on(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!(
+            "run again to go on from the checkpoint `{}`",
+            path.display()
+        ),
+        None => "there is no checkpoint of it, and it begins again with the next run".to_owned(),
+    }
 }
 
 /// Which modules were trained against which other meta models.

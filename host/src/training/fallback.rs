@@ -10,9 +10,10 @@ use super::{Configured, TrainError};
 use crate::event::Replacement;
 use crate::experiment::OnFailure;
 use crate::plugin::{
-    Context, Grants, Kind, Limits, LimitsConfig, LossHook, Message, Plugin, PluginError,
+    Bytes, Context, Grants, Kind, Limits, LimitsConfig, LossHook, Message, Plugin, PluginError,
     PluginHost, Recording, Schedule, Settings, Spent, Statistics,
 };
+use crate::run::PluginState;
 use crate::spelling::nearest;
 
 /// Loads the plugin that stands by for the one of `role`, if the experiment names one.
@@ -85,6 +86,39 @@ pub(super) fn replacement(
     }
 }
 
+/// Why a plugin cannot go on from a checkpoint.
+#[derive(Debug)]
+pub(super) enum NotResumed {
+    /// It is another one, or configured in another way.
+    Other {
+        /// What differs.
+        what: String,
+        /// As the checkpoint has it.
+        before: String,
+        /// As it is.
+        now: String,
+    },
+    /// It cannot be started, or does not accept what it remembers.
+    Failed(PluginError),
+}
+
+/// The state of the plugin of `role` among those of a checkpoint.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn plugin_state<'s>(
+    saved: &'s [PluginState],
+    role: &str,
+    configured: &Configured,
+) -> Result<&'s PluginState, NotResumed> {
+    let state = saved.iter().find(|state| state.role == role);
+    state.ok_or_else(|| NotResumed::Other {
+        what: format!("plugin for `{role}`"),
+        before: "none".to_owned(),
+        now: configured.words(),
+    })
+}
+
 /// A configured plugin that is called again and again in one unit.
 pub(super) trait Serving: Sized {
     /// Starts a plugin.
@@ -104,6 +138,20 @@ pub(super) trait Serving: Sized {
 
     /// The calls since the last call of this function, when they are recorded.
     fn drain_recordings(&mut self) -> Vec<Recording>;
+
+    /// Everything that it remembers.
+    fn snapshot(&mut self) -> Result<Vec<u8>, PluginError>;
+
+    /// Goes on from a snapshot, having used this much.
+    fn resume(
+        &mut self,
+        state: &[u8],
+        statistics: Statistics,
+        spent: Spent,
+    ) -> Result<(), PluginError>;
+
+    /// Why there are no snapshots, when that was found out.
+    fn unsaved(&self) -> Option<&str>;
 }
 
 macro_rules! serving {
@@ -140,6 +188,23 @@ macro_rules! serving {
             fn drain_recordings(&mut self) -> Vec<Recording> {
                 self.drain_recordings()
             }
+
+            fn snapshot(&mut self) -> Result<Vec<u8>, PluginError> {
+                self.snapshot()
+            }
+
+            fn resume(
+                &mut self,
+                state: &[u8],
+                statistics: Statistics,
+                spent: Spent,
+            ) -> Result<(), PluginError> {
+                self.resume(state, statistics, spent)
+            }
+
+            fn unsaved(&self) -> Option<&str> {
+                self.unsaved()
+            }
         }
     };
 }
@@ -152,6 +217,8 @@ serving!(Schedule);
 pub(super) struct Standby<'a, T> {
     hook: T,
     serving: &'a Configured,
+    /// Whether that is the one that stood by.
+    stands_in: bool,
     /// The part of the experiment that names the plugin.
     role: &'a str,
     context: Context,
@@ -190,6 +257,7 @@ impl<'a, T: Serving> Standby<'a, T> {
         Ok(Self {
             hook,
             serving,
+            stands_in: news.is_some(),
             role,
             context,
             news,
@@ -198,6 +266,87 @@ impl<'a, T: Serving> Standby<'a, T> {
             records: false,
             last_calls: Vec::new(),
         })
+    }
+
+    /// Goes on where `saved` says: with the same plugin, whether that is the one that the experiment
+    /// names or the one that stood in for it.
+    ///
+    /// # Errors
+    /// When it is another plugin or has other parameters, or does not accept what it remembers.
+    pub(super) fn resume(
+        configured: &'a Configured,
+        context: Context,
+        role: &'a str,
+        saved: &PluginState,
+    ) -> Result<Self, NotResumed> {
+        let serving = match configured.fallback.as_deref() {
+            Some(fallback) if saved.stands_in => fallback,
+            _ => configured,
+        };
+        let now = serving.words();
+        let before = format!(
+            "`{}` {} (sha256 {}) with {}",
+            saved.name, saved.version, saved.sha256, saved.configuration
+        );
+        if now != before {
+            return Err(NotResumed::Other {
+                what: format!("plugin for `{role}`"),
+                before,
+                now,
+            });
+        }
+        let mut hook =
+            T::start(&serving.plugin, &serving.settings, context).map_err(NotResumed::Failed)?;
+        hook.resume(&saved.state.0, saved.statistics, saved.spent)
+            .map_err(NotResumed::Failed)?;
+        // What it says at its start was said when it was started first.
+        drop(hook.drain_messages());
+        let named = configured.plugin.description().name.as_str();
+        let retired = saved
+            .retired
+            .map(|(statistics, spent)| (named, statistics, spent));
+        Ok(Self {
+            hook,
+            serving,
+            stands_in: saved.stands_in,
+            role,
+            context,
+            news: None,
+            last_words: Vec::new(),
+            retired,
+            records: false,
+            last_calls: Vec::new(),
+        })
+    }
+
+    /// The plugin that answers, with everything that it remembers. One that fails in this is replaced
+    /// as in [`Self::ask`].
+    ///
+    /// # Errors
+    /// When the plugin fails and none stands by, or that one fails as well.
+    pub(super) fn snapshot(&mut self, place: (u32, u64)) -> Result<PluginState, PluginError> {
+        let state = self.ask(place, T::snapshot)?;
+        let plugin = &self.serving.plugin;
+        Ok(PluginState {
+            role: self.role.to_owned(),
+            name: plugin.description().name.clone(),
+            version: plugin.description().version.to_string(),
+            sha256: plugin.sha256().to_owned(),
+            configuration: self.serving.settings.to_json(),
+            stands_in: self.stands_in,
+            state: Bytes(state),
+            statistics: self.hook.statistics(),
+            spent: self.hook.spent(),
+            retired: self
+                .retired
+                .map(|(_, statistics, spent)| (statistics, spent)),
+        })
+    }
+
+    /// Why the plugin has no snapshots, when that was found out, with its identity.
+    pub(super) fn unsaved(&self) -> Option<String> {
+        let reason = self.hook.unsaved()?;
+        Some(format!("{}: {reason}", self.serving.plugin.identity()))
     }
 
     /// The plugin that answers now.
@@ -243,6 +392,7 @@ impl<'a, T: Serving> Standby<'a, T> {
         self.hook = next;
         self.hook.record(self.records);
         self.serving = fallback;
+        self.stands_in = true;
         question(&mut self.hook)
     }
 

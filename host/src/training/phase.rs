@@ -1,5 +1,6 @@
 //! Training of one phase: batches in, weights out, events on the way.
 
+mod checkpoint;
 mod news;
 mod rates;
 mod step;
@@ -19,13 +20,14 @@ use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
 use crate::event::{Event, Observer, Replacement};
-use crate::experiment::{Compatibility, Defect, PhaseConfig};
+use crate::experiment::{CheckpointConfig, Compatibility, Defect, PhaseConfig};
 use crate::model::{Network, Noise, Numerics, Precision};
 use crate::optimizer::{AdamWConfig, Average, Decay, Group as ParameterGroup, Optimizer, Stepped};
 use crate::phase::Phase;
 use crate::plugin::{Context, PluginError, Schedule};
 use crate::random::Seed;
-use crate::run::{CallWriter, RunFolder};
+use crate::run::{CallWriter, CheckpointOrigin, CheckpointWriter, RunFolder, Stored, Unit};
+use crate::stop::Stop;
 use terms::Terms;
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
@@ -58,6 +60,18 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
+    /// When checkpoints are written.
+    pub(super) checkpoints: CheckpointConfig,
+    /// What a checkpoint of this training comes from.
+    pub(super) origin: CheckpointOrigin,
+    /// The device, in words.
+    pub(super) device_name: &'a str,
+    /// Whether somebody asked to stop.
+    pub(super) stop: &'a Stop,
+    /// When this process began the unit, or went on with it.
+    pub(super) begun: Instant,
+    /// The time that went into the unit before.
+    pub(super) spent_before: Duration,
 }
 
 /// What training gives.
@@ -94,6 +108,12 @@ struct State<'a> {
     /// The update that is under way, from 0.
     update: u64,
     epoch: u32,
+    /// The next batch of the epoch, from 0.
+    index: u64,
+    /// The last evaluation.
+    score: Option<Score>,
+    /// Whether that was of the weights as they are.
+    evaluated: bool,
     /// Time spent in updates.
     trained_for: Duration,
     /// Time that the plugins took outside of updates: to start, and to hear of evaluations.
@@ -102,17 +122,27 @@ struct State<'a> {
     cost_told: Instant,
     /// Where calls of the plugins are recorded, while there is room.
     calls: Option<CallWriter>,
+    /// What writes checkpoints.
+    writer: CheckpointWriter,
+    /// When the last checkpoint was taken.
+    written: Instant,
+    /// Whether somebody was told why there are none.
+    unsaved_told: bool,
     observer: &'a mut dyn Observer,
 }
 
 impl PhaseTraining<'_> {
-    /// Trains `network` and evaluates it; calls of the plugins are recorded in `calls`.
+    /// Trains `network` and evaluates it, from its beginning or from a checkpoint; calls of the plugins
+    /// are recorded in `calls`.
     ///
     /// # Errors
-    /// When a picture, a plugin, or the loss fails, with the place in the run.
+    /// When a picture, a plugin, or the loss fails, with the place in the run; when a checkpoint cannot
+    /// be written, or the one to go on from does not fit; [`TrainError::Stopped`] after a request to
+    /// stop.
     pub(super) fn train(
         &self,
         network: Network,
+        resumed: Option<Stored>,
         calls: Option<CallWriter>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, TrainError> {
@@ -145,13 +175,24 @@ impl PhaseTraining<'_> {
             rates: [0.0; ParameterGroup::ALL.len()],
             update: 0,
             epoch: 0,
+            index: 0,
+            score: None,
+            evaluated: false,
             trained_for: Duration::ZERO,
             besides: Duration::ZERO,
             cost_told: Instant::now(),
             calls,
+            writer: self
+                .folder
+                .checkpoint_writer(Unit::Train(self.phase), self.checkpoints),
+            written: Instant::now(),
+            unsaved_told: false,
             observer,
         };
-        state.besides = begun.elapsed();
+        if let Some(stored) = resumed {
+            self.restore(&mut state, stored)?;
+        }
+        state.besides += begun.elapsed();
         if state.calls.is_some() {
             state.schedule.record_calls();
             state.loss.record_calls();
@@ -166,27 +207,14 @@ impl PhaseTraining<'_> {
             seed,
             self.phase,
         )?;
-        let mut score = None;
-        for epoch in 0..self.cost.epochs {
-            state.epoch = epoch;
-            let begun = Instant::now();
-            for (index, batch) in loader.epoch(u64::from(epoch)).enumerate() {
-                self.update(&mut state, index as u64, &batch?)?;
-                if state.pending.len() >= self.read_every {
-                    self.report(&mut state, begun)?;
-                }
-            }
-            self.report(&mut state, begun)?;
-            state.trained_for += begun.elapsed();
-            let trained_for = state.trained_for;
-            self.plugin_cost(&mut state, trained_for)?;
-            let last = epoch + 1 == self.cost.epochs;
-            if last || (epoch as usize + 1).is_multiple_of(self.config.evaluate_every) {
-                score = Some(self.evaluate(&mut state)?);
-            }
+        while state.epoch < self.cost.epochs {
+            self.epoch(&mut state, &loader)?;
         }
+        state.writer.wait()?;
         // The last epoch is always evaluated, and there is at least one.
-        let score = score.ok_or_else(|| std::io::Error::other("a phase of no epochs"))?;
+        let score = state
+            .score
+            .ok_or_else(|| std::io::Error::other("a phase of no epochs"))?;
         Ok(Outcome {
             network: Self::result(&state),
             score,
@@ -194,6 +222,43 @@ impl PhaseTraining<'_> {
             seen: state.seen,
             reached: state.reached,
         })
+    }
+
+    /// What is left of an epoch, and its end.
+    fn epoch(&self, state: &mut State<'_>, loader: &Loader) -> Result<(), TrainError> {
+        let begun = Instant::now();
+        let first = usize::try_from(state.index).unwrap_or(usize::MAX);
+        for batch in loader.epoch_from(u64::from(state.epoch), first) {
+            self.update(state, state.index, &batch?)?;
+            if state.pending.len() >= self.read_every {
+                self.report(state, begun)?;
+            }
+            if self.stop.is_asked() {
+                return Err(self.stopped(state, begun));
+            }
+            if self.is_due(state) {
+                self.write_checkpoint(state, begun)?;
+            }
+        }
+        self.report(state, begun)?;
+        state.trained_for += begun.elapsed();
+        let trained_for = state.trained_for;
+        self.plugin_cost(state, trained_for)?;
+        let last = state.epoch + 1 == self.cost.epochs;
+        if last || (state.epoch as usize + 1).is_multiple_of(self.config.evaluate_every) {
+            state.score = Some(self.evaluate(state)?);
+            state.evaluated = true;
+        }
+        state.epoch += 1;
+        state.index = 0;
+        let now = Instant::now();
+        if self.is_kept(state) {
+            self.write_checkpoint(state, now)?;
+        }
+        if self.stop.is_asked() && !last {
+            return Err(self.stopped(state, now));
+        }
+        Ok(())
     }
 
     /// Where the run is.
@@ -286,6 +351,8 @@ impl PhaseTraining<'_> {
             state.pending.set_gradient_norm(norm);
         }
         state.update += 1;
+        state.index += 1;
+        state.evaluated = false;
         Ok(())
     }
 

@@ -23,6 +23,20 @@ pub struct Configured {
     pub fallback: Option<Box<Self>>,
 }
 
+impl Configured {
+    /// The plugin with version, digest, and parameters, for a message.
+    pub(super) fn words(&self) -> String {
+        let description = self.plugin.description();
+        format!(
+            "`{}` {} (sha256 {}) with {}",
+            description.name,
+            description.version,
+            self.plugin.sha256(),
+            self.settings.to_json()
+        )
+    }
+}
+
 /// One hook of a loss.
 #[derive(Debug)]
 pub struct LossPart {

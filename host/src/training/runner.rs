@@ -2,6 +2,7 @@
 
 mod import;
 mod provenance;
+mod resume;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +29,8 @@ use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensor
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
-use crate::run::{FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use crate::run::{FORMAT, Found, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use crate::stop::Stop;
 
 pub use import::{ImportError, ImportOutcome};
 
@@ -48,12 +50,21 @@ pub struct Runner {
     folder: RunFolder,
     /// The device that trains.
     device: Chosen,
+    /// Whether somebody asked to stop.
+    stop: Stop,
 }
 
 /// An observer that keeps events in a unit's log and passes them on.
 struct Both<'a> {
     log: crate::run::EventWriter,
     next: &'a mut dyn Observer,
+}
+
+impl Both<'_> {
+    /// Passes on what stands in the log already.
+    fn again(&mut self, event: &Event) -> std::io::Result<()> {
+        self.next.observe(event)
+    }
 }
 
 impl Observer for Both<'_> {
@@ -151,7 +162,14 @@ impl Runner {
             fallbacks,
             folder,
             device,
+            stop: Stop::default(),
         })
+    }
+
+    /// The same run, which ends at the next place where nothing is lost when `stop` is asked to.
+    #[must_use]
+    pub fn stopping_at(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// The units of the run that nobody asked for by name, in order.
@@ -222,6 +240,9 @@ impl Runner {
             observer.observe(&Event::PluginReplaced(replacement.clone()))?;
         }
         for unit in finished {
+            // A process can have ended between the two.
+            let kept = self.prepared.experiment().checkpoint;
+            self.folder.finish_checkpoints(unit, kept)?;
             observer.observe(&Event::UnitSkipped {
                 unit: unit.to_string(),
             })?;
@@ -268,20 +289,36 @@ impl Runner {
                 .into());
             }
         }
+        let begun = Instant::now();
+        let found = self.resume_point(unit)?;
+        let (log, missing) = match &found.newest {
+            Some(stored) => self
+                .folder
+                .event_writer_from(unit, stored.state.events_bytes)?,
+            None => (self.folder.event_writer(unit)?, 0),
+        };
         let mut both = Both {
-            log: self.folder.event_writer(unit)?,
+            log,
             next: observer,
         };
-        let begun = Instant::now();
-        self.folder.forget_failure(unit)?;
+        if missing > 0 {
+            both.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: format!("`events.jsonl` was damaged: {missing} bytes of it are missing"),
+            })?;
+        }
+        let spent = found.newest.as_ref().map(|stored| stored.state.spent.unit);
+        self.folder.forget_failure(unit, found.newest.is_none())?;
         let (weights, mut result) = match unit {
             Unit::Train(phase) => self
-                .train(phase, &mut both)
+                .train(phase, found, begun, &mut both)
                 .map_err(|error| self.leave_failure(unit, error))?,
             Unit::Assemble => self.assemble(&mut both)?,
         };
-        result.seconds = begun.elapsed().as_secs_f64();
+        result.seconds = (spent.unwrap_or_default() + begun.elapsed()).as_secs_f64();
         let result = self.folder.finish(unit, &weights, result)?;
+        let kept = self.prepared.experiment().checkpoint;
+        self.folder.finish_checkpoints(unit, kept)?;
         both.observe(&Event::UnitFinished {
             unit: unit.to_string(),
             loss: result.loss,
@@ -314,25 +351,48 @@ impl Runner {
     fn train(
         &self,
         phase: Phase,
-        observer: &mut dyn Observer,
+        found: Found,
+        begun: Instant,
+        observer: &mut Both<'_>,
     ) -> Result<(Vec<u8>, UnitResult), TrainError> {
         let experiment = self.prepared.experiment();
         let plugins = self.prepared.phase(phase);
         let cost = self.cost(phase);
         let built = self.assembly().initial(phase)?;
         let guides = self.guides(phase)?;
-        observer.observe(&Event::UnitStarted {
-            unit: phase.to_string(),
+        let origin = self.origin(&built.from);
+        let unit = phase.to_string();
+        let started = Event::UnitStarted {
+            unit: unit.clone(),
             epochs: cost.epochs,
             updates: cost.updates(),
             batch: experiment.phase(phase).batch,
             trained_parameters: built.network.trained_parameter_count(),
-        })?;
-        for note in built.notes {
-            observer.observe(&Event::UnitNote {
-                unit: phase.to_string(),
-                note,
-            })?;
+        };
+        let notes = built.notes.into_iter().map(|note| Event::UnitNote {
+            unit: unit.clone(),
+            note,
+        });
+        let beginning: Vec<Event> = std::iter::once(started).chain(notes).collect();
+        match &found.newest {
+            Some(stored) => {
+                self.belongs(stored, &origin)?;
+                for event in &beginning {
+                    observer.again(event)?;
+                }
+                self.tell_resumed(phase, stored, &found.damaged, observer)?;
+            }
+            None => {
+                for event in &beginning {
+                    observer.observe(event)?;
+                }
+                for reason in &found.damaged {
+                    observer.observe(&Event::UnitNote {
+                        unit: unit.clone(),
+                        note: format!("{reason}; no other is left, and the unit begins again"),
+                    })?;
+                }
+            }
         }
         let architecture = experiment.architecture(phase);
         let forward = |meta: &Network| {
@@ -360,11 +420,28 @@ impl Runner {
             } else {
                 1
             },
+            checkpoints: experiment.checkpoint,
+            origin,
+            device_name: &self.device.name,
+            stop: &self.stop,
+            begun,
+            spent_before: found
+                .newest
+                .as_ref()
+                .map(|stored| stored.state.spent.unit)
+                .unwrap_or_default(),
         };
+        let unit = Unit::Train(phase);
         let calls = self
             .prepared
             .record_calls
-            .map(|bytes| self.folder.call_writer(Some(Unit::Train(phase)), bytes))
+            .map(|room| match &found.newest {
+                Some(stored) => {
+                    let written = stored.state.calls_bytes;
+                    self.folder.call_writer_from(unit, written, room)
+                }
+                None => self.folder.call_writer(Some(unit), room),
+            })
             .transpose()?;
         let outcome = if cost.epochs == 0 {
             Outcome {
@@ -375,7 +452,7 @@ impl Runner {
                 reached: BTreeMap::new(),
             }
         } else {
-            training.train(built.network, calls, observer)?
+            training.train(built.network, found.newest, calls, observer)?
         };
         let network = outcome.network;
         let pictures = u128::from(cost.pictures());

@@ -109,6 +109,14 @@ impl<E: Remembering> Session<E> {
 }
 
 impl<E: Configurable> Session<E> {
+    /// Why the plugin cannot be asked for what it remembers, when that was found out.
+    pub(in crate::plugin) fn unsaved(&self) -> Option<&str> {
+        match &self.memory.state {
+            RecordedState::Unknown(reason) if self.memory.closed => Some(reason),
+            _ => None,
+        }
+    }
+
     /// After a call that is likely to have changed the state.
     pub(in crate::plugin) const fn look_again(&mut self) {
         self.memory.look_again();

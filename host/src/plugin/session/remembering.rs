@@ -30,6 +30,41 @@ macro_rules! remembering {
                     })
             }
 
+            /// As [`Self::save`], without counting as a call.
+            ///
+            /// # Errors
+            ///
+            /// The plugin fails.
+            pub fn snapshot(&mut self) -> Result<Vec<u8>, crate::plugin::PluginError> {
+                self.session.uncounted(|session| {
+                    session.call(crate::plugin::Hook::Save, None, |store, exports| {
+                        exports.call_save(store)
+                    })
+                })
+            }
+
+            /// As [`Self::restore`]; the plugin has used then what `statistics` and `spent` say, and
+            /// nothing for being started again.
+            ///
+            /// # Errors
+            ///
+            /// The plugin fails, or it does not accept the state.
+            pub fn resume(
+                &mut self,
+                state: &[u8],
+                statistics: crate::plugin::Statistics,
+                spent: crate::plugin::Spent,
+            ) -> Result<(), crate::plugin::PluginError> {
+                self.restore(state)?;
+                self.session.has_used(statistics, spent);
+                Ok(())
+            }
+
+            /// Why the plugin cannot be asked for what it remembers, when that was found out.
+            pub fn unsaved(&self) -> Option<&str> {
+                self.session.unsaved()
+            }
+
             /// Records no further call.
             pub fn stop_recording(&mut self) {
                 self.session.record_calls(false);

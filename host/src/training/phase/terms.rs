@@ -3,12 +3,16 @@
 use burn::tensor::{Int, Tensor};
 
 use super::super::guides::{Guidance, Wanted};
-use super::super::{LossPart, fallback::Standby};
+use super::super::{
+    LossPart,
+    fallback::{NotResumed, Standby, plugin_state},
+};
 use crate::event::{Replacement, TermLoss};
 use crate::model::{Forward, Network, trained_weights};
 use crate::plugin::{
     Context, LossHook, LossInputs, Message, PluginError, Recording, Spent, Statistics, StepInfo,
 };
+use crate::run::PluginState;
 use crate::tensor::{AnyTensor, TensorError};
 
 /// The hooks of a phase.
@@ -56,6 +60,37 @@ impl<'a> Terms<'a> {
             Ok(Term { part, hook })
         });
         Ok(Self(terms.collect::<Result<_, _>>()?))
+    }
+
+    /// Every hook goes on where its part of `saved` says.
+    ///
+    /// # Errors
+    /// As [`Standby::resume`]; a hook has no part in `saved`.
+    pub(super) fn resume(
+        parts: &'a [LossPart],
+        context: Context,
+        saved: &[PluginState],
+    ) -> Result<Self, NotResumed> {
+        let terms = parts.iter().map(|part| {
+            let state = plugin_state(saved, &part.name, &part.configured)?;
+            let hook = Standby::resume(&part.configured, context, &part.name, state)?;
+            Ok(Term { part, hook })
+        });
+        Ok(Self(terms.collect::<Result<_, _>>()?))
+    }
+
+    /// Every hook with what it remembers.
+    ///
+    /// # Errors
+    /// As [`Standby::snapshot`].
+    pub(super) fn snapshot(&mut self, place: (u32, u64)) -> Result<Vec<PluginState>, PluginError> {
+        let terms = self.0.iter_mut();
+        terms.map(|term| term.hook.snapshot(place)).collect()
+    }
+
+    /// Why a hook has no snapshots, when that was found out.
+    pub(super) fn unsaved(&self) -> Option<String> {
+        self.0.iter().find_map(|term| term.hook.unsaved())
     }
 
     /// The hooks that count at an update, with their weights.

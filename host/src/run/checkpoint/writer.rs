@@ -1,0 +1,301 @@
+//! Writing checkpoints on a thread of their own, one at a time, and deleting those that are not to be
+//! kept. A folder has its name only when everything in it is durable.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+
+use super::manifest::{FileDigest, Manifest};
+use super::stored::{listed, manifest_of};
+use super::{CHECKPOINT_FORMAT, CheckpointState, DAMAGED, HIDDEN, MANIFEST_FILE, name};
+use crate::digest::sha256;
+use crate::experiment::CheckpointConfig;
+use crate::run::folder::create_folder;
+use crate::run::{RunError, RunFolder, Unit};
+
+/// Writes the checkpoints of one unit.
+#[derive(Debug)]
+pub struct CheckpointWriter {
+    place: Place,
+    under_way: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+/// Where checkpoints go, and how long they stay.
+#[derive(Clone, Debug)]
+struct Place {
+    folder: PathBuf,
+    /// The log whose length is in the manifest.
+    events: PathBuf,
+    unit: String,
+    config: CheckpointConfig,
+}
+
+impl CheckpointWriter {
+    /// Writes a checkpoint. This waits for the one before, and only for that: `files`, which gives the
+    /// bytes of every file by its name, is called on another thread. Answers where it will be.
+    ///
+    /// # Errors
+    /// When the checkpoint before could not be written.
+    pub fn write(
+        &mut self,
+        state: CheckpointState,
+        files: impl FnOnce() -> io::Result<Vec<(&'static str, Vec<u8>)>> + Send + 'static,
+    ) -> Result<PathBuf, RunError> {
+        self.wait()?;
+        let place = self.place.clone();
+        let path = place.folder.join(name(state.position.update));
+        let target = path.clone();
+        let work = move || {
+            let files = files().map_err(|source| not_written(&target, source))?;
+            place.write(&target, state, &files)?;
+            place.delete_old(false)
+        };
+        let thread = thread::Builder::new().name("checkpoint".to_owned());
+        let handle = thread
+            .spawn(work)
+            .map_err(|source| not_written(&path, source))?;
+        self.under_way = Some(handle);
+        Ok(path)
+    }
+
+    /// Waits until the last checkpoint is written.
+    ///
+    /// # Errors
+    /// When it could not be.
+    pub fn wait(&mut self) -> Result<(), RunError> {
+        match self.under_way.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(written)) => written,
+            Some(Err(cause)) => std::panic::resume_unwind(cause),
+        }
+    }
+}
+
+impl Drop for CheckpointWriter {
+    /// A process does not end, nor another unit begin, while a file is half written.
+    fn drop(&mut self) {
+        if let Some(handle) = self.under_way.take() {
+            drop(handle.join());
+        }
+    }
+}
+
+impl RunFolder {
+    /// What writes the checkpoints of a unit.
+    pub fn checkpoint_writer(&self, unit: Unit, config: CheckpointConfig) -> CheckpointWriter {
+        CheckpointWriter {
+            place: self.checkpoint_place(unit, config),
+            under_way: None,
+        }
+    }
+
+    /// Deletes the checkpoints of a finished unit, apart from those that `keep_best` and `keep_every`
+    /// keep.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn finish_checkpoints(&self, unit: Unit, config: CheckpointConfig) -> Result<(), RunError> {
+        self.checkpoint_place(unit, config).delete_old(true)
+    }
+
+    fn checkpoint_place(&self, unit: Unit, config: CheckpointConfig) -> Place {
+        Place {
+            folder: self.checkpoints_path(unit),
+            events: self.unit_file(unit, "events.jsonl"),
+            unit: unit.to_string(),
+            config,
+        }
+    }
+}
+
+impl Place {
+    /// Writes a checkpoint under a temporary name, makes it durable, and renames it.
+    fn write(
+        &self,
+        path: &Path,
+        state: CheckpointState,
+        files: &[(&'static str, Vec<u8>)],
+    ) -> Result<(), RunError> {
+        let new = !self.folder.exists();
+        create_folder(&self.folder)?;
+        let temporary = self.folder.join(format!(
+            "{HIDDEN}writing-{}-{}",
+            name(state.position.update),
+            std::process::id()
+        ));
+        let written = self
+            .fill(&temporary, state, files)
+            .and_then(|()| {
+                // One of the same update is there only when nobody went on from it.
+                if path.exists() {
+                    remove(path)?;
+                }
+                fs::rename(&temporary, path)?;
+                sync(&self.folder)?;
+                match self.folder.parent() {
+                    Some(parent) if new => sync(parent),
+                    _ => Ok(()),
+                }
+            })
+            .map_err(|source| not_written(path, source));
+        if written.is_err() {
+            // The reason that it was not written says more than that it cannot be removed either.
+            drop(fs::remove_dir_all(&temporary));
+        }
+        written
+    }
+
+    /// Writes every file into a folder; the manifest comes last.
+    fn fill(
+        &self,
+        folder: &Path,
+        state: CheckpointState,
+        files: &[(&'static str, Vec<u8>)],
+    ) -> io::Result<()> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir(folder)?;
+        let mut digests = BTreeMap::new();
+        for (name, bytes) in files {
+            write(&folder.join(name), bytes)?;
+            let digest = FileDigest {
+                bytes: bytes.len() as u64,
+                sha256: sha256(bytes),
+            };
+            digests.insert((*name).to_owned(), digest);
+        }
+        // The manifest says how long the log is, so that has to be durable first.
+        File::options()
+            .append(true)
+            .open(&self.events)?
+            .sync_all()?;
+        let manifest = Manifest {
+            format: CHECKPOINT_FORMAT,
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+            unit: self.unit.clone(),
+            files: digests,
+            state,
+        };
+        write(&folder.join(MANIFEST_FILE), &manifest.to_bytes()?)?;
+        sync(folder)
+    }
+
+    /// Deletes what is not to be kept; of a finished unit also what is neither good nor whole.
+    fn delete_old(&self, finished: bool) -> Result<(), RunError> {
+        let updates = listed(&self.folder)?;
+        let last = if finished { 0 } else { self.config.keep_last };
+        let mut keep: Vec<u64> = updates.iter().rev().take(last).copied().collect();
+        keep.extend(self.distinguished(&updates));
+        let removed = |path: &Path| {
+            remove(path).map_err(|source| RunError::File {
+                action: "remove",
+                path: path.to_path_buf(),
+                source,
+            })
+        };
+        for update in updates.iter().filter(|update| !keep.contains(update)) {
+            removed(&self.folder.join(name(*update)))?;
+        }
+        if finished && self.folder.exists() {
+            clear_leftovers(&self.folder, true)?;
+            if keep.is_empty() {
+                removed(&self.folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoints that stay for what they are: the best ones, and those after some epochs.
+    fn distinguished(&self, updates: &[u64]) -> Vec<u64> {
+        let CheckpointConfig {
+            keep_best,
+            keep_every,
+            ..
+        } = self.config;
+        if keep_best == 0 && keep_every == 0 {
+            return Vec::new();
+        }
+        let mut keep = Vec::new();
+        let mut scored = Vec::new();
+        for update in updates {
+            // One that cannot be read is nothing to keep.
+            let Ok(manifest) = manifest_of(&self.folder.join(name(*update))) else {
+                continue;
+            };
+            let state = manifest.state;
+            let position = state.position;
+            let whole = position.batch == 0 && position.epoch > 0;
+            if whole && keep_every > 0 && position.epoch.is_multiple_of(keep_every) {
+                keep.push(*update);
+            }
+            if let Some(score) = state.score.filter(|_| state.evaluated) {
+                scored.push((score.accuracy.0, -score.loss.0, *update));
+            }
+        }
+        // Of equally good ones the earlier.
+        scored.sort_by(|one, other| {
+            (other.0.total_cmp(&one.0))
+                .then(other.1.total_cmp(&one.1))
+                .then(one.2.cmp(&other.2))
+        });
+        keep.extend(scored.iter().take(keep_best).map(|(_, _, update)| update));
+        keep
+    }
+}
+
+/// Deletes what an interrupted process left half written or half deleted, and with `damaged` what was
+/// found damaged.
+pub(super) fn clear_leftovers(folder: &Path, damaged: bool) -> Result<(), RunError> {
+    let failed = |action, path: &Path, source| RunError::File {
+        action,
+        path: path.to_path_buf(),
+        source,
+    };
+    if !folder.exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder).map_err(|source| failed("read", folder, source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| failed("read", folder, source))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(HIDDEN) || damaged && name.starts_with(DAMAGED) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(|source| failed("remove", &path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a folder that loses its name first, so that it never looks whole while it is not.
+fn remove(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let doomed = path.with_file_name(format!("{HIDDEN}removing-{name}"));
+    if doomed.exists() {
+        fs::remove_dir_all(&doomed)?;
+    }
+    fs::rename(path, &doomed)?;
+    fs::remove_dir_all(&doomed)
+}
+
+/// Writes a file and makes it durable.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn not_written(path: &Path, source: io::Error) -> RunError {
+    RunError::Checkpoint {
+        path: path.to_path_buf(),
+        source,
+    }
+}
