@@ -22,11 +22,13 @@ pub struct CallWriter {
     /// Bytes that may still be written.
     left: u64,
     calls: u64,
+    /// The folder, which knows whose turn it is to write.
+    folder: RunFolder,
 }
 
 impl CallWriter {
     /// Begins a file anew.
-    fn create(path: PathBuf, bytes_max: u64) -> Result<Self, RunError> {
+    fn create(folder: &RunFolder, path: PathBuf, bytes_max: u64) -> Result<Self, RunError> {
         if let Some(parent) = path.parent() {
             create_folder(parent)?;
         }
@@ -40,6 +42,7 @@ impl CallWriter {
             file: BufWriter::new(file),
             left: bytes_max,
             calls: 0,
+            folder: folder.clone(),
         })
     }
 
@@ -60,6 +63,7 @@ impl CallWriter {
         if bytes > self.left || bytes > RECORDING_BYTES_MAX {
             return Ok(false);
         }
+        self.folder.check_lease()?;
         self.file
             .write_all(&line)
             .and_then(|()| self.file.flush())
@@ -86,11 +90,12 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be created.
     pub fn call_writer(&self, unit: Option<Unit>, bytes_max: u64) -> Result<CallWriter, RunError> {
+        self.check_lease()?;
         let path = match unit {
             Some(unit) => self.unit_file(unit, CALLS),
             None => self.path().join(CALLS),
         };
-        CallWriter::create(path, bytes_max)
+        CallWriter::create(self, path, bytes_max)
     }
 
     /// Writes the call that failed, and says where; nothing when it is too large to be read again.
@@ -126,6 +131,7 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be removed.
     pub fn forget_failure(&self, unit: Unit) -> Result<(), RunError> {
+        self.check_lease()?;
         for role in ROLES.map(Some).into_iter().chain([None]) {
             let path = self.unit_file(unit, &failure(role));
             match fs::remove_file(&path) {

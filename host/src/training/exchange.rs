@@ -16,6 +16,7 @@ use crate::model::{ModelError, WeightsError, load_network, load_stage};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::random::Seed;
+use crate::stop::Stop;
 use crate::run::{Parcel, RunError, RunFolder, RunRecord, Unit};
 
 /// Blocks of a network that is built to check weights.
@@ -164,6 +165,7 @@ pub fn receive(parcel: &Parcel, path: &Path) -> Result<Received, ExchangeError> 
         return Ok(Received::NewRun);
     };
     same_run(parcel, path, &experiment, &record)?;
+    let _lease = folder.hold(parcel.unit, &Stop::default(), |_| Ok(()))?;
     if let Some(ours) = folder.result(parcel.unit)? {
         if ours.weights_sha256 == parcel.result.weights_sha256 {
             return Ok(Received::AlreadyThere);

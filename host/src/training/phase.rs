@@ -26,6 +26,7 @@ use crate::phase::Phase;
 use crate::plugin::{Context, PluginError, Schedule};
 use crate::random::Seed;
 use crate::run::{CallWriter, RunFolder};
+use crate::stop::Stop;
 use terms::Terms;
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
@@ -58,6 +59,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
+    /// Whether somebody wants training to end.
+    pub(super) stop: &'a Stop,
 }
 
 /// What training gives.
@@ -175,6 +178,10 @@ impl PhaseTraining<'_> {
                 if state.pending.len() >= self.read_every {
                     self.report(&mut state, begun)?;
                 }
+                if self.stop.is_asked() {
+                    self.report(&mut state, begun)?;
+                    return Err(self.stopped());
+                }
             }
             self.report(&mut state, begun)?;
             state.trained_for += begun.elapsed();
@@ -194,6 +201,13 @@ impl PhaseTraining<'_> {
             seen: state.seen,
             reached: state.reached,
         })
+    }
+
+    /// The end of the unit because somebody wants it.
+    fn stopped(&self) -> TrainError {
+        TrainError::StoppedBefore {
+            unit: self.phase.to_string(),
+        }
     }
 
     /// Where the run is.
@@ -337,7 +351,8 @@ impl PhaseTraining<'_> {
     /// Scores the network after an epoch and tells schedule and observer.
     fn evaluate(&self, state: &mut State<'_>) -> Result<Score, TrainError> {
         let network = Self::result(state);
-        let score = state.validation.evaluate(&network, self.device)?.score();
+        let answers = state.validation.evaluate(&network, self.device, self.stop)?;
+        let score = answers.ok_or_else(|| self.stopped())?.score();
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         let begun = Instant::now();
         let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];

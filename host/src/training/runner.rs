@@ -29,6 +29,7 @@ use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
 use crate::run::{FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use crate::stop::Stop;
 
 pub use import::{ImportError, ImportOutcome};
 
@@ -48,6 +49,8 @@ pub struct Runner {
     folder: RunFolder,
     /// The device that trains.
     device: Chosen,
+    /// Whether somebody wants the run to end.
+    stop: Stop,
 }
 
 /// An observer that keeps events in a unit's log and passes them on.
@@ -151,7 +154,14 @@ impl Runner {
             fallbacks,
             folder,
             device,
+            stop: Stop::default(),
         })
+    }
+
+    /// Lets the run end early when `stop` is asked: at the next place where nothing is lost.
+    #[must_use]
+    pub fn stopping_at(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// The units of the run that nobody asked for by name, in order.
@@ -227,6 +237,7 @@ impl Runner {
             })?;
         }
         for unit in open {
+            self.stop_before(unit)?;
             self.finish(unit, observer)?;
         }
         observer.observe(&Event::RunFinished {
@@ -268,17 +279,45 @@ impl Runner {
                 .into());
             }
         }
+        let told = |text: &str, observer: &mut dyn Observer| {
+            observer.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: text.to_owned(),
+            })
+        };
+        let Some(lease) = self.folder.hold(unit, &self.stop, |text| told(text, observer))? else {
+            return Err(Self::stopped_before(unit));
+        };
+        // Whoever held the unit until now may have finished it.
+        if self.folder.result(unit)?.is_some() {
+            return Ok(observer.observe(&Event::UnitSkipped {
+                unit: unit.to_string(),
+            })?);
+        }
         let mut both = Both {
             log: self.folder.event_writer(unit)?,
             next: observer,
         };
+        if let Some(text) = lease.taken_over() {
+            told(text, &mut both)?;
+        }
+        self.work(unit, &mut both)
+            // Whatever failed: that the unit belongs to another process now comes before it.
+            .map_err(|error| match self.folder.check_lease() {
+                Err(lost @ RunError::LeaseLost { .. }) => lost.into(),
+                _ => error,
+            })
+    }
+
+    /// Does a unit that this process holds.
+    fn work(&self, unit: Unit, both: &mut dyn Observer) -> Result<(), TrainError> {
         let begun = Instant::now();
         self.folder.forget_failure(unit)?;
         let (weights, mut result) = match unit {
             Unit::Train(phase) => self
-                .train(phase, &mut both)
+                .train(phase, both)
                 .map_err(|error| self.leave_failure(unit, error))?,
-            Unit::Assemble => self.assemble(&mut both)?,
+            Unit::Assemble => self.assemble(both)?,
         };
         result.seconds = begun.elapsed().as_secs_f64();
         let result = self.folder.finish(unit, &weights, result)?;
@@ -290,6 +329,21 @@ impl Runner {
             seconds: result.seconds,
         })?;
         Ok(())
+    }
+
+    /// Ends the run before this unit when somebody wants that.
+    fn stop_before(&self, unit: Unit) -> Result<(), TrainError> {
+        if self.stop.is_asked() {
+            return Err(Self::stopped_before(unit));
+        }
+        Ok(())
+    }
+
+    /// The end of a run before this unit.
+    fn stopped_before(unit: Unit) -> TrainError {
+        TrainError::StoppedBefore {
+            unit: unit.to_string(),
+        }
     }
 
     /// Writes the call of a plugin down that ended a unit, so that it can be made again. A call that
@@ -360,6 +414,7 @@ impl Runner {
             } else {
                 1
             },
+            stop: &self.stop,
         };
         let calls = self
             .prepared
@@ -485,7 +540,8 @@ impl Runner {
         let batch = config.batch / config.accumulation;
         let dataset = &self.prepared.resolved.dataset;
         Validation::new(dataset, self.picture_size(unit), batch)?
-            .evaluate(network, &self.device.device)
+            .evaluate(network, &self.device.device, &self.stop)?
+            .ok_or_else(|| Self::stopped_before(unit))
     }
 
     /// What builds networks from the run folder.
