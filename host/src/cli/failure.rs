@@ -15,14 +15,14 @@ pub(super) fn show(error: &Error) -> ExitCode {
     if wants_json() {
         write_json(class, &text);
     } else {
-        let (word, colour) = if class.is_stop() {
-            ("stopped", anstyle::AnsiColor::Yellow)
-        } else {
-            ("error", anstyle::AnsiColor::Red)
-        };
-        let style = colour.on_default().bold();
+        let mut stderr = anstream::stderr().lock();
+        let style = anstyle::AnsiColor::Red.on_default().bold();
         // Standard error may be closed; the exit status still tells.
-        let _ = writeln!(anstream::stderr().lock(), "{style}{word}{style:#}: {text}");
+        let _ = if class.is_stop() {
+            writeln!(stderr, "{text}")
+        } else {
+            writeln!(stderr, "{style}error{style:#}: {text}")
+        };
     }
     class.into()
 }

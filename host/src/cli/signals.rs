@@ -48,7 +48,17 @@ const fn class_of(signal: i32) -> Class {
 /// The command of this process, as it can be typed again.
 fn command() -> String {
     let words: Vec<String> = std::env::args_os()
-        .map(|argument| shell_word(&argument.to_string_lossy()).to_string())
+        .map(|argument| {
+            let argument = argument.to_string_lossy();
+            // The dashes of an option are no part of a name that a shell could misread.
+            let rest = argument.trim_start_matches('-');
+            let dashes = &argument[..argument.len() - rest.len()];
+            if rest.is_empty() {
+                argument.to_string()
+            } else {
+                format!("{dashes}{}", shell_word(rest))
+            }
+        })
         .collect();
     words.join(" ")
 }

@@ -165,7 +165,7 @@ impl Overview {
             run: path.display().to_string(),
             experiment,
             finished: done.clone().count(),
-            seconds: done.sum(),
+            seconds: done.fold(0.0, |sum, seconds| sum + seconds),
             units,
             problems,
         })
@@ -230,10 +230,13 @@ fn state(path: &Path, unit: &str, leases: &Leases, problems: &mut Vec<String>) -
     if !log.exists() && checkpoint.is_none() && lease.is_none() {
         return UnitState::NotBegun;
     }
-    let moment = moment(&log).unwrap_or_else(|error| {
+    let mut moment = moment(&log).unwrap_or_else(|error| {
         problems.push(format!("`{}` cannot be read: {error}", log.display()));
         Moment::default()
     });
+    if !lease.is_some_and(|(_, works)| *works) {
+        moment.seconds_left = None;
+    }
     match lease {
         Some((record, works)) => {
             let holder = record.holder.clone();
