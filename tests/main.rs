@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by a panic")]
 
 mod augmentation;
+#[cfg(target_os = "linux")]
+mod background;
 mod bad_input;
 mod bench_plugin;
 mod builder;
@@ -19,6 +21,8 @@ mod fallback;
 mod gpu;
 mod grants;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod leases;
 mod lock;
 mod losses;
 mod new_plugin;
@@ -37,6 +41,10 @@ mod resume;
 mod run;
 mod schedules;
 mod scripting;
+#[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
+mod status;
 mod teacher;
 mod tidy;
 mod units;

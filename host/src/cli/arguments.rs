@@ -14,23 +14,21 @@ use crate::training::ExportLayout;
 
 /// Train large neural networks by divide and conquer, with strategies as sandboxed plugins.
 #[derive(Debug, Parser)]
-#[command(name = "incubate", version, max_term_width = 100, after_help = EXIT_STATUS)]
+#[command(name = "incubate", version, max_term_width = 100, after_help = super::exit::summary())]
 pub(super) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-/// The end of `--help`.
-const EXIT_STATUS: &str = "Exit status: 0 done, 1 unexpected, 2 usage or experiment, 3 data, 4 run folder, \
-10 plugin refused, 11 plugin failed, 12 plugin over a limit, 20 loss not finite, 21 plugin check failed, \
-30 device, 40 registry.";
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Train: meta model, modules, assembly, fine-tuning, and the end-to-end baseline.
     Run(RunOptions),
+    /// Say where a run is: what is finished, what is under way and how long it will take. It may be
+    /// asked while the run goes on.
+    Status(StatusOptions),
     /// Show the units of a run, their cost, and every setting in force, without training.
     Plan(PlanOptions),
     /// Score finished units of a run on its validation pictures.
@@ -122,6 +120,17 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "MIB", num_args = 0..=1, require_equals = true, default_missing_value = "64")]
     pub(super) record_plugins: Option<u32>,
     /// Write every event as a line of JSON to standard output.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusOptions {
+    /// The run folder.
+    #[arg(value_name = "RUN")]
+    pub(super) run: PathBuf,
+    /// Write one JSON object.
     #[arg(long)]
     pub(super) json: bool,
 }

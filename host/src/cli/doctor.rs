@@ -210,7 +210,7 @@ fn sandbox() -> Finding {
         Ok(what) => Finding { works: true, what },
         Err(error) => Finding {
             works: false,
-            what: super::chain(&error),
+            what: super::failure::chain(&error),
         },
     }
 }
@@ -290,7 +290,7 @@ fn registry_credentials() -> Finding {
             works: false,
             what: format!(
                 "{} (repair it, or remove it and log in again with `docker login`)",
-                super::chain(&error)
+                super::failure::chain(&error)
             ),
         },
     }

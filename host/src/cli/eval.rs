@@ -11,7 +11,7 @@ use super::number::{percent, thousands};
 use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
 use crate::experiment::Resolved;
-use crate::run::{RunFolder, Unit};
+use crate::run::{RunError, RunFolder, Unit};
 use crate::training::{Answers, ClassScore, Confusion, FIRST, Runner, prepare};
 use crate::{device, drawing, output};
 
@@ -33,10 +33,10 @@ pub(super) enum EvalError {
 /// Scores finished units of a run.
 pub(super) fn eval(options: &EvalOptions) -> Result<()> {
     let Some((_, experiment, record)) = RunFolder::open(&options.run)? else {
-        bail!(
-            "`{}` holds no run (give the folder that `incubate run` wrote)",
-            options.run.display()
-        );
+        return Err(RunError::NoRun {
+            path: options.run.clone(),
+        }
+        .into());
     };
     let mut host = plugin_host()?;
     sources::supply_recorded(&mut host, &experiment, &record)?;

@@ -1,9 +1,12 @@
 //! Exit statuses. They are stable: scripts and job schedulers rely on them.
 
+use std::process::ExitCode;
+
 use anyhow::Error;
 
 use super::check::CheckError;
 use super::eval::EvalError;
+use super::signals::Interrupted;
 use crate::builder::NewError;
 use crate::data::DataError;
 use crate::device::DeviceError;
@@ -16,37 +19,102 @@ use crate::registry::{Problem, PublishError, RegistryError, TrustError, UnitPlac
 use crate::run::{ParcelError, RunError};
 use crate::training::{BenchError, ExchangeError, ImportError, TrainError};
 
+/// A class of errors: the exit status, and how programs and people call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    /// The exit status.
+    pub(super) status: u8,
+    /// The name in JSON.
+    pub(super) name: &'static str,
+    /// A few words for a person.
+    meaning: &'static str,
+}
+
+impl From<Class> for ExitCode {
+    fn from(class: Class) -> Self {
+        class.status.into()
+    }
+}
+
+impl Class {
+    /// Whether nothing failed: somebody asked to stop.
+    pub(super) fn is_stop(self) -> bool {
+        self == INTERRUPTED || self == TERMINATED
+    }
+
+    /// A class.
+    const fn new(status: u8, name: &'static str, meaning: &'static str) -> Self {
+        Self {
+            status,
+            name,
+            meaning,
+        }
+    }
+}
+
 /// Anything that is not listed here.
-const UNEXPECTED: u8 = 1;
+const UNEXPECTED: Class = Class::new(1, "unexpected", "unexpected");
 /// Wrong arguments or a wrong experiment.
-pub(super) const USAGE: u8 = 2;
+pub(super) const USAGE: Class = Class::new(2, "usage", "usage or experiment");
 /// Pictures that are missing or damaged.
-const DATA: u8 = 3;
+const DATA: Class = Class::new(3, "data", "data");
 /// A run folder that cannot be used.
-const RUN_FOLDER: u8 = 4;
+const RUN_FOLDER: Class = Class::new(4, "run-folder", "run folder");
+/// A unit that another process works on.
+const TAKEN: Class = Class::new(5, "taken", "unit taken by another process");
 /// A plugin that was refused before it ran.
-const PLUGIN_REFUSED: u8 = 10;
+const PLUGIN_REFUSED: Class = Class::new(10, "plugin-refused", "plugin refused");
 /// A plugin that failed while it ran.
-const PLUGIN_FAILED: u8 = 11;
+const PLUGIN_FAILED: Class = Class::new(11, "plugin-failed", "plugin failed");
 /// A plugin that went over a limit.
-const PLUGIN_LIMIT: u8 = 12;
-/// A plugin that breaks a law of its kind, or a replay that diverges.
-const PLUGIN_CHECK: u8 = 21;
+const PLUGIN_LIMIT: Class = Class::new(12, "plugin-limit", "plugin over a limit");
 /// A loss that is not finite.
-const DIVERGED: u8 = 20;
+const DIVERGED: Class = Class::new(20, "diverged", "loss not finite");
+/// A plugin that breaks a law of its kind, or a replay that diverges.
+const PLUGIN_CHECK: Class = Class::new(21, "plugin-check", "plugin check failed");
 /// A device that cannot be used.
-const DEVICE: u8 = 30;
-
+const DEVICE: Class = Class::new(30, "device", "device");
 /// A registry or server that cannot be reached, trusted, or used.
-const REGISTRY: u8 = 40;
+const REGISTRY: Class = Class::new(40, "registry", "registry");
+/// Stopped where nothing is lost, after Ctrl-C (SIGINT).
+pub(super) const INTERRUPTED: Class = Class::new(130, "interrupted", "stopped by Ctrl-C");
+/// The same after SIGTERM.
+pub(super) const TERMINATED: Class = Class::new(143, "terminated", "stopped by SIGTERM");
 
-/// The exit status for an error.
-pub(super) fn code(error: &Error) -> u8 {
+/// Every class, in the order of the statuses.
+const CLASSES: [Class; 14] = [
+    UNEXPECTED,
+    USAGE,
+    DATA,
+    RUN_FOLDER,
+    TAKEN,
+    PLUGIN_REFUSED,
+    PLUGIN_FAILED,
+    PLUGIN_LIMIT,
+    DIVERGED,
+    PLUGIN_CHECK,
+    DEVICE,
+    REGISTRY,
+    INTERRUPTED,
+    TERMINATED,
+];
+
+/// The table of the statuses as a sentence, for the end of `--help`.
+pub(super) fn summary() -> String {
+    let each: Vec<String> = CLASSES
+        .iter()
+        .map(|class| format!("{} {}", class.status, class.meaning))
+        .collect();
+    format!("Exit status: 0 done, {}.", each.join(", "))
+}
+
+/// The class of an error.
+pub(super) fn class(error: &Error) -> Class {
     error.chain().find_map(code_of).unwrap_or(UNEXPECTED)
 }
 
-/// The exit status that one cause decides.
-fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+/// The class that one cause decides.
+fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return match error {
             TrainError::PluginRefused { .. }
@@ -66,13 +134,15 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | TrainError::NoTerm { .. }
             | TrainError::Start { .. }
             | TrainError::OtherNetwork { .. } => Some(USAGE),
-            TrainError::Run(_)
-            | TrainError::Weights { .. }
+            TrainError::Run(error) => code_of(error),
+            TrainError::Weights { .. }
             | TrainError::OtherMeta { .. }
             | TrainError::OtherCheckpoint { .. }
             | TrainError::UnfitCheckpoint { .. }
             | TrainError::Changed { .. } => Some(RUN_FOLDER),
-            TrainError::Stopped { .. } | TrainError::Observer(_) => None,
+            TrainError::Observer(_)
+            | TrainError::Stopped { .. }
+            | TrainError::StoppedBefore { .. } => None,
             TrainError::Recorded { source, .. } => code_of(source.as_ref()),
         };
     }
@@ -149,7 +219,16 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<RegistryError>() {
         return Some(registry(error));
     }
-    if cause.is::<RunError>() || cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
+    if let Some(error) = cause.downcast_ref::<RunError>() {
+        return Some(match error {
+            RunError::Held { .. } | RunError::LeaseLost { .. } => TAKEN,
+            _ => RUN_FOLDER,
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<Interrupted>() {
+        return Some(error.class());
+    }
+    if cause.is::<ParcelError>() || cause.is::<ExchangeError>() {
         return Some(RUN_FOLDER);
     }
     if let Some(error) = cause.downcast_ref::<DataError>() {
@@ -171,12 +250,27 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
 
 /// What came from a registry and is not what it should be is a refused plugin; anything else is the
 /// registry's.
-fn registry(error: &RegistryError) -> u8 {
+fn registry(error: &RegistryError) -> Class {
     match *error.problem {
         Problem::Digest { .. }
         | Problem::Size { .. }
         | Problem::Other { .. }
         | Problem::Published { .. } => PLUGIN_REFUSED,
         _ => REGISTRY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_classes_share_a_status_or_a_name() {
+        for (place, class) in CLASSES.iter().enumerate() {
+            for other in &CLASSES[place + 1..] {
+                assert!(class.status < other.status, "{} {}", class.name, other.name);
+                assert_ne!(class.name, other.name);
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod add;
 mod arguments;
 mod bench;
+mod board;
 mod build;
 mod check;
 mod data;
@@ -12,6 +13,7 @@ mod doctor;
 mod eval;
 mod exit;
 mod export;
+mod failure;
 mod import;
 mod init;
 mod list;
@@ -27,7 +29,9 @@ mod remove;
 mod replay;
 mod run;
 mod sandbox;
+mod signals;
 mod sources;
+mod status;
 mod table;
 mod unit;
 mod update;
@@ -47,23 +51,19 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers, not errors. A closed pipe has nobody left to tell.
-            let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => exit::USAGE.into(),
-            };
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    let _ = error.print();
+                    return ExitCode::SUCCESS;
+                }
+                _ => return failure::usage(&error),
+            }
         }
     };
     match dispatch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            let style = anstyle::AnsiColor::Red.on_default().bold();
-            let mut stderr = anstream::stderr().lock();
-            // Standard error may be closed; the exit status still tells.
-            let _ = writeln!(stderr, "{style}error{style:#}: {}", chain(&error));
-            exit::code(&error).into()
-        }
+        Err(error) => failure::show(&error),
     }
 }
 
@@ -71,6 +71,7 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Run(options) => run::run(&options),
+        Command::Status(options) => status::status(&options),
         Command::Plan(options) => plan::plan(&options),
         Command::Eval(options) => eval::eval(&options),
         Command::Init(options) => init::init(&options),
@@ -83,21 +84,6 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Devices => devices::devices(),
         Command::Doctor { json } => doctor::doctor(json),
     }
-}
-
-/// The causes of an error on one line. Errors of this program say what their cause says, so a
-/// cause whose words are already there is left out.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let words = cause.to_string();
-        if text.is_empty() {
-            text = words;
-        } else if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-    }
-    text
 }
 
 /// Whether the reader of our output went away, as `incubate plan | head` does.

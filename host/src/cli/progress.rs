@@ -1,11 +1,12 @@
 //! Showing events to a person: a bar where there is a terminal, plain lines elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::board::Board;
 use super::number::{percent, seconds, small_percent, thousands};
 use crate::event::{Event, Observer};
 
@@ -30,9 +31,16 @@ struct Training {
 }
 
 /// Writes progress to standard error.
-#[derive(Default)]
 pub(super) struct Progress {
     training: Option<Training>,
+    /// Whoever else writes to the terminal.
+    board: Board,
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl Training {
@@ -70,16 +78,24 @@ impl Training {
 }
 
 impl Progress {
+    /// Nothing is shown yet; lines go beside the bar of the board.
+    pub(super) fn new(board: Board) -> Self {
+        Self {
+            training: None,
+            board,
+        }
+    }
+
     /// A line beside the bar.
     fn line(&self, text: &str) -> io::Result<()> {
-        let write = || writeln!(anstream::stderr().lock(), "{text}");
-        match self
-            .training
-            .as_ref()
-            .and_then(|training| training.bar.as_ref())
-        {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+        self.board.line(text)
+    }
+
+    /// Takes the bar away.
+    fn clear(&mut self) {
+        self.board.draws(None);
+        if let Some(bar) = self.training.take().and_then(|training| training.bar) {
+            bar.finish_and_clear();
         }
     }
 
@@ -100,6 +116,7 @@ impl Progress {
             bar.set_prefix(unit.to_owned());
             bar
         });
+        self.board.draws(bar.clone());
         self.training = Some(Training {
             unit: unit.to_owned(),
             epochs,
@@ -237,9 +254,7 @@ impl Observer for Progress {
                 seconds: took,
                 ..
             } => {
-                if let Some(bar) = self.training.take().and_then(|training| training.bar) {
-                    bar.finish_and_clear();
-                }
+                self.clear();
                 let text = format!(
                     "validation accuracy {}, loss {loss:.4}, took {}",
                     percent(*accuracy),

@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::arguments::RunOptions;
+use super::board::{Board, Kept};
 use super::number::{loss, percent, seconds, short, thousands};
 use super::progress::Progress;
+use super::signals::Listening;
 use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
@@ -28,6 +30,8 @@ impl Observer for Lines {
 
 /// Trains the units that were asked for and prints the table.
 pub(super) fn run(options: &RunOptions) -> Result<()> {
+    let board = Board::new(options.json);
+    let listening = Listening::start(&board)?;
     let reference = sources::experiment_of(&options.experiment, options.out.as_deref());
     let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
     let out = options
@@ -38,7 +42,7 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
     let mut prepared = sources::prepared(resolved, name, &options.sources)?;
     prepared.record_calls = options.record_plugins.map(|mib| u64::from(mib) << 20);
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
-    let runner = Runner::open(prepared, &out, device)?;
+    let runner = Runner::open(prepared, &out, device)?.stopping_at(listening.stop());
     let units = if options.units.is_empty() {
         runner.units()
     } else {
@@ -48,11 +52,21 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
             .map(|name| runner.unit(name))
             .collect::<Result<_, _>>()?
     };
+    listening.work_begins();
+    let ran = |next: &mut dyn Observer| {
+        let mut kept = Kept {
+            board: &board,
+            next,
+        };
+        runner
+            .run(&units, &mut kept)
+            .map_err(|error| listening.explain(error))
+    };
     if options.json {
-        runner.run(&units, &mut Lines)?;
+        ran(&mut Lines)?;
         print_json(&serde_json::json!({ "event": "report", "report": runner.report()? }))
     } else {
-        runner.run(&units, &mut Progress::default())?;
+        ran(&mut Progress::new(board.clone()))?;
         show(&runner.report()?, &out)
     }
 }

@@ -22,11 +22,13 @@ pub struct CallWriter {
     /// Bytes that may still be written.
     left: u64,
     calls: u64,
+    /// The folder, which knows whose turn it is to write.
+    folder: RunFolder,
 }
 
 impl CallWriter {
     /// Begins a file anew.
-    fn create(path: PathBuf, bytes_max: u64) -> Result<Self, RunError> {
+    fn create(folder: &RunFolder, path: PathBuf, bytes_max: u64) -> Result<Self, RunError> {
         if let Some(parent) = path.parent() {
             create_folder(parent)?;
         }
@@ -40,11 +42,17 @@ impl CallWriter {
             file: BufWriter::new(file),
             left: bytes_max,
             calls: 0,
+            folder: folder.clone(),
         })
     }
 
     /// Goes on with a file after its first `bytes` bytes, or after all of them.
-    fn go_on(path: PathBuf, bytes: Option<u64>, bytes_max: u64) -> Result<Self, RunError> {
+    fn go_on(
+        folder: &RunFolder,
+        path: PathBuf,
+        bytes: Option<u64>,
+        bytes_max: u64,
+    ) -> Result<Self, RunError> {
         let open = || {
             let there = fs::metadata(&path).map_or(0, |metadata| metadata.len());
             let (file, length) = cut_to_lines(&path, bytes.unwrap_or(there))?;
@@ -58,6 +66,7 @@ impl CallWriter {
                 file: BufWriter::new(file),
                 left: bytes_max.saturating_sub(length),
                 calls,
+                folder: folder.clone(),
             }),
             Err(source) => Err(RunError::File {
                 action: "write",
@@ -84,6 +93,7 @@ impl CallWriter {
         if bytes > self.left || bytes > RECORDING_BYTES_MAX {
             return Ok(false);
         }
+        self.folder.check_lease()?;
         self.file
             .write_all(&line)
             .and_then(|()| self.file.flush())
@@ -123,11 +133,12 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be created.
     pub fn call_writer(&self, unit: Option<Unit>, bytes_max: u64) -> Result<CallWriter, RunError> {
+        self.check_lease()?;
         let path = match unit {
             Some(unit) => self.unit_file(unit, CALLS),
             None => self.path().join(CALLS),
         };
-        CallWriter::create(path, bytes_max)
+        CallWriter::create(self, path, bytes_max)
     }
 
     /// Goes on with the file with the calls of a unit after its first `bytes` bytes, or after all of
@@ -141,7 +152,8 @@ impl RunFolder {
         bytes: Option<u64>,
         bytes_max: u64,
     ) -> Result<CallWriter, RunError> {
-        CallWriter::go_on(self.unit_file(unit, CALLS), bytes, bytes_max)
+        self.check_lease()?;
+        CallWriter::go_on(self, self.unit_file(unit, CALLS), bytes, bytes_max)
     }
 
     /// Writes the call that failed, and says where; nothing when it is too large to be read again.
@@ -178,6 +190,7 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be removed.
     pub fn forget_failure(&self, unit: Unit, replaced: bool) -> Result<(), RunError> {
+        self.check_lease()?;
         let roles = ROLES.map(Some).into_iter().filter(|_| replaced);
         for role in roles.chain([None]) {
             let path = self.unit_file(unit, &failure(role));

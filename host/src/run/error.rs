@@ -23,6 +23,12 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no run to look at.
+    #[error("`{}` holds no run (give the folder that `incubate run` wrote)", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder belongs to another experiment.
     #[error("`{}` holds a run of another experiment; choose another folder with `--out`, or undo these differences:\n{differences}", path.display())]
     OtherExperiment {
@@ -77,6 +83,26 @@ pub enum RunError {
         /// What is missing.
         needed: String,
         /// The run folder.
+        path: PathBuf,
+    },
+    /// Another process works on the unit.
+    #[error("unit `{unit}` is taken by {holder}, which works on it (wait until it is done, stop it, or give another unit with `--unit`; `{}` is its lease)", path.display())]
+    Held {
+        /// The unit.
+        unit: String,
+        /// The process and its machine.
+        holder: String,
+        /// The lease.
+        path: PathBuf,
+    },
+    /// Another process took the unit over.
+    #[error("unit `{unit}` was taken over by {by} while this process gave no sign of life, so this one ends and writes nothing more (`{}` is the lease)", path.display())]
+    LeaseLost {
+        /// The unit.
+        unit: String,
+        /// The process and its machine.
+        by: String,
+        /// The lease.
         path: PathBuf,
     },
 }

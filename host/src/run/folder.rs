@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
+use super::lease::Slot;
 use super::parcel::Parcel;
 use super::{FORMAT, RunError, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
@@ -20,11 +21,16 @@ const RECORD: &str = "run.json";
 /// Every setting in force.
 const EXPERIMENT: &str = "experiment.toml";
 
+/// How the names of files begin that are being written.
+const WRITING: &str = ".writing-";
+
 /// A folder that holds one run.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     /// Where it is.
     path: PathBuf,
+    /// The unit that this process took for itself.
+    pub(super) slot: Slot,
 }
 
 impl RunFolder {
@@ -35,10 +41,16 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Option<(Self, Experiment, RunRecord)>, RunError> {
         let folder = Self {
             path: path.to_path_buf(),
+            slot: Slot::default(),
         };
         if !path.join(RECORD).exists() {
+            // What a process left behind that was killed while it wrote is nothing.
             let occupied = path.is_file()
-                || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+                || fs::read_dir(path).is_ok_and(|entries| {
+                    entries
+                        .flatten()
+                        .any(|entry| !entry.file_name().to_string_lossy().starts_with(WRITING))
+                });
             return if occupied {
                 Err(RunError::NotARun {
                     path: path.to_path_buf(),
@@ -56,6 +68,10 @@ impl RunFolder {
             });
         }
         let file = path.join(EXPERIMENT);
+        // The process that began the run was stopped before it had written both files.
+        if !file.exists() && !path.join("units").exists() {
+            return Ok(None);
+        }
         let text = String::from_utf8(read(&file)?).map_err(|error| damaged(&file, &error))?;
         if sha256(text.as_bytes()) != record.experiment_sha256 {
             return Err(damaged(
@@ -78,10 +94,11 @@ impl RunFolder {
     ) -> Result<Self, RunError> {
         let folder = Self {
             path: path.to_path_buf(),
+            slot: Slot::default(),
         };
         create_folder(path)?;
-        folder.write(Path::new(EXPERIMENT), experiment_toml.as_bytes())?;
         folder.write_json(Path::new(RECORD), record)?;
+        folder.write(Path::new(EXPERIMENT), experiment_toml.as_bytes())?;
         Ok(folder)
     }
 
@@ -93,10 +110,11 @@ impl RunFolder {
     pub fn found(path: &Path, parcel: &Parcel) -> Result<Self, RunError> {
         let folder = Self {
             path: path.to_path_buf(),
+            slot: Slot::default(),
         };
         create_folder(path)?;
-        folder.write(Path::new(EXPERIMENT), parcel.bytes_of(EXPERIMENT))?;
         folder.write(Path::new(RECORD), parcel.bytes_of(RECORD))?;
+        folder.write(Path::new(EXPERIMENT), parcel.bytes_of(EXPERIMENT))?;
         Ok(folder)
     }
 
@@ -183,6 +201,7 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be created.
     pub fn event_writer(&self, unit: Unit) -> Result<EventWriter, RunError> {
+        self.check_lease()?;
         let path = self.unit_file(unit, "events.jsonl");
         if let Some(parent) = path.parent() {
             create_folder(parent)?;
@@ -194,6 +213,7 @@ impl RunFolder {
         })?;
         Ok(EventWriter {
             file: BufWriter::new(file),
+            folder: self.clone(),
         })
     }
 
@@ -221,14 +241,18 @@ impl RunFolder {
         unit: Unit,
         bytes: u64,
     ) -> Result<(EventWriter, u64), RunError> {
+        self.check_lease()?;
         let path = self.unit_file(unit, "events.jsonl");
         let (file, length) = cut_to_lines(&path, bytes).map_err(|source| RunError::File {
             action: "write",
             path,
             source,
         })?;
-        let file = BufWriter::new(file);
-        Ok((EventWriter { file }, bytes - length))
+        let writer = EventWriter {
+            file: BufWriter::new(file),
+            folder: self.clone(),
+        };
+        Ok((writer, bytes - length))
     }
 
     /// Writes weights and then the result, which makes the unit finished.
@@ -266,6 +290,7 @@ impl RunFolder {
 
     /// Writes a file of the run.
     pub(super) fn write(&self, name: &Path, bytes: &[u8]) -> Result<(), RunError> {
+        self.check_lease()?;
         write_whole(&self.path.join(name), bytes)
     }
 }
@@ -312,10 +337,13 @@ pub(super) fn cut_to_lines(path: &Path, bytes: u64) -> io::Result<(File, u64)> {
 pub struct EventWriter {
     /// The log.
     file: BufWriter<File>,
+    /// The folder, which knows whose turn it is to write.
+    folder: RunFolder,
 }
 
 impl Observer for EventWriter {
     fn observe(&mut self, event: &Event) -> io::Result<()> {
+        self.folder.check_lease().map_err(io::Error::other)?;
         let line = Line {
             v: FORMAT,
             time: seconds_since_1970(),
@@ -347,14 +375,14 @@ fn seconds_since_1970() -> f64 {
 }
 
 /// A temporary file with the permissions of an ordinary one.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+pub(super) fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     let builder = {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666))
     };
-    builder.prefix(".writing-").tempfile_in(folder)
+    builder.prefix(WRITING).tempfile_in(folder)
 }
 
 /// Reads a JSON file.

@@ -8,6 +8,7 @@
 //! RUN/units/NAME/failure.json         the call of a plugin that ended the unit
 //! RUN/units/NAME/failure-ROLE.json    the call in which a plugin failed that was replaced
 //! RUN/units/NAME/checkpoints/UPDATE/  training on its way, see `checkpoint`
+//! RUN/units/NAME/lease.json           the process that works on the unit, while it does
 //! RUN/units/NAME/events.jsonl         one line an event
 //! RUN/units/NAME/weights.safetensors  the trained weights
 //! RUN/units/NAME/result.json          written last: the unit is finished
@@ -18,8 +19,11 @@ mod checkpoint;
 mod error;
 mod export;
 mod folder;
+mod lease;
 mod parcel;
+mod process;
 mod record;
+mod state;
 mod unit;
 
 pub use calls::CallWriter;
@@ -31,6 +35,9 @@ pub use checkpoint::{
 pub use error::RunError;
 pub use export::write_export;
 pub use folder::{EventWriter, RunFolder};
+pub use lease::{BEAT, Lease, LeaseRecord, SILENCE};
 pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};
+pub use process::Process;
 pub use record::{FORMAT, Imported, PluginRecord, RunRecord, UnitResult};
+pub use state::{Moment, Overview, UnitOverview, UnitState};
 pub use unit::Unit;

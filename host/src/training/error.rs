@@ -267,6 +267,14 @@ pub enum TrainError {
         /// Its digest now.
         now: String,
     },
+    /// Somebody asked to stop, and nothing of the unit was worth keeping.
+    #[error(
+        "stopped before unit `{unit}`; finished units are kept, and the next run begins with it"
+    )]
+    StoppedBefore {
+        /// The unit that is next.
+        unit: String,
+    },
     /// A unit name that the run does not have.
     #[error("there is no unit `{name}` (there are: {known})")]
     UnknownUnit {
@@ -278,6 +286,13 @@ pub enum TrainError {
     /// An event could not be kept or shown.
     #[error("cannot record what happens: {0}")]
     Observer(#[from] std::io::Error),
+}
+
+impl TrainError {
+    /// Whether this is no failure: the run ended because somebody asked.
+    pub const fn is_stop(&self) -> bool {
+        matches!(self, Self::Stopped { .. } | Self::StoppedBefore { .. })
+    }
 }
 
 /// The folder that a checkpoint is in.

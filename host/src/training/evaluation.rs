@@ -10,6 +10,7 @@ use crate::data::{Dataset, Loader, Part};
 use crate::model::{Network, Noise};
 use crate::phase::Phase;
 use crate::random::Seed;
+use crate::stop::Stop;
 
 /// A picture is right among the first this many classes for the top-5 accuracy.
 pub const FIRST: usize = 5;
@@ -77,17 +78,25 @@ impl Validation {
         Ok(Self { loader })
     }
 
-    /// Classifies every picture once. The network may be one that records gradients: the evaluation
-    /// does not.
+    /// Classifies every picture once; `None` when `stop` is asked before the last batch. The network
+    /// may be one that records gradients: the evaluation does not.
     ///
     /// # Errors
     /// When a picture cannot be read.
-    pub fn evaluate(&self, network: &Network, device: &Device) -> Result<Answers, TrainError> {
+    pub fn evaluate(
+        &self,
+        network: &Network,
+        device: &Device,
+        stop: &Stop,
+    ) -> Result<Option<Answers>, TrainError> {
         let network = network.valid();
         let device = device.clone().inner();
         let mut judged = Vec::new();
         let mut labels = Vec::new();
         for batch in self.loader.epoch(0) {
+            if stop.is_asked() {
+                return Ok(None);
+            }
             let batch = batch?;
             let images =
                 Tensor::<4>::from_data(TensorData::new(batch.images, batch.shape), &device);
@@ -96,7 +105,7 @@ impl Validation {
             judged.push(Judged::new(logits, batch.labels, &device));
         }
         // One wait for the device, at the end.
-        Ok(Answers(Judged::read(&judged, &labels)))
+        Ok(Some(Answers(Judged::read(&judged, &labels))))
     }
 }
 

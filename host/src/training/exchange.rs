@@ -17,6 +17,7 @@ use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::random::Seed;
 use crate::run::{Parcel, RunError, RunFolder, RunRecord, Unit};
+use crate::stop::Stop;
 
 /// Blocks of a network that is built to check weights.
 const DEPTH_MAX: usize = 10_000;
@@ -164,6 +165,7 @@ pub fn receive(parcel: &Parcel, path: &Path) -> Result<Received, ExchangeError> 
         return Ok(Received::NewRun);
     };
     same_run(parcel, path, &experiment, &record)?;
+    let _lease = folder.hold(parcel.unit, &Stop::default(), |_| Ok(()))?;
     if let Some(ours) = folder.result(parcel.unit)? {
         if ours.weights_sha256 == parcel.result.weights_sha256 {
             return Ok(Received::AlreadyThere);

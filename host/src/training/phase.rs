@@ -246,7 +246,11 @@ impl PhaseTraining<'_> {
         self.plugin_cost(state, trained_for)?;
         let last = state.epoch + 1 == self.cost.epochs;
         if last || (state.epoch as usize + 1).is_multiple_of(self.config.evaluate_every) {
-            state.score = Some(self.evaluate(state)?);
+            let Some(score) = self.evaluate(state)? else {
+                // The next process begins with the evaluation.
+                return Err(self.stopped(state, Instant::now()));
+            };
+            state.score = Some(score);
             state.evaluated = true;
         }
         state.epoch += 1;
@@ -401,10 +405,16 @@ impl PhaseTraining<'_> {
         Ok(())
     }
 
-    /// Scores the network after an epoch and tells schedule and observer.
-    fn evaluate(&self, state: &mut State<'_>) -> Result<Score, TrainError> {
+    /// Scores the network after an epoch and tells schedule and observer; nothing when somebody asks
+    /// to stop meanwhile.
+    fn evaluate(&self, state: &mut State<'_>) -> Result<Option<Score>, TrainError> {
         let network = Self::result(state);
-        let score = state.validation.evaluate(&network, self.device)?.score();
+        let answers = state
+            .validation
+            .evaluate(&network, self.device, self.stop)?;
+        let Some(score) = answers.map(|answers| answers.score()) else {
+            return Ok(None);
+        };
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         let begun = Instant::now();
         let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];
@@ -422,6 +432,6 @@ impl PhaseTraining<'_> {
             accuracy: score.accuracy,
             top5: Some(score.top5),
         })?;
-        Ok(score)
+        Ok(Some(score))
     }
 }

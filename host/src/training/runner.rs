@@ -166,7 +166,7 @@ impl Runner {
         })
     }
 
-    /// The same run, which ends at the next place where nothing is lost when `stop` is asked to.
+    /// Lets the run end early when `stop` is asked: at the next place where nothing is lost.
     #[must_use]
     pub fn stopping_at(self, stop: Stop) -> Self {
         Self { stop, ..self }
@@ -248,6 +248,7 @@ impl Runner {
             })?;
         }
         for unit in open {
+            self.stop_before(unit)?;
             self.finish(unit, observer)?;
         }
         observer.observe(&Event::RunFinished {
@@ -289,6 +290,40 @@ impl Runner {
                 .into());
             }
         }
+        let told = |text: &str, observer: &mut dyn Observer| {
+            observer.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: text.to_owned(),
+            })
+        };
+        let Some(lease) = self
+            .folder
+            .hold(unit, &self.stop, |text| told(text, observer))?
+        else {
+            return Err(Self::stopped_before(unit));
+        };
+        // Whoever held the unit until now may have finished it.
+        if self.folder.result(unit)?.is_some() {
+            return Ok(observer.observe(&Event::UnitSkipped {
+                unit: unit.to_string(),
+            })?);
+        }
+        self.work(unit, lease.taken_over(), observer)
+            // Whatever failed: that the unit belongs to another process now comes before it.
+            .map_err(|error| match self.folder.check_lease() {
+                Err(lost @ RunError::LeaseLost { .. }) => lost.into(),
+                _ => error,
+            })
+    }
+
+    /// Does a unit that this process holds, after it was taken over from another if there is a
+    /// sentence that says so.
+    fn work(
+        &self,
+        unit: Unit,
+        taken_over: Option<&str>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
         let begun = Instant::now();
         let found = self.resume_point(unit)?;
         let (log, missing) = match &found.newest {
@@ -301,11 +336,19 @@ impl Runner {
             log,
             next: observer,
         };
-        if missing > 0 {
+        let mut note = |note: String| {
             both.observe(&Event::UnitNote {
                 unit: unit.to_string(),
-                note: format!("`events.jsonl` was damaged: {missing} bytes of it are missing"),
-            })?;
+                note,
+            })
+        };
+        if let Some(text) = taken_over {
+            note(text.to_owned())?;
+        }
+        if missing > 0 {
+            note(format!(
+                "`events.jsonl` was damaged: {missing} bytes of it are missing"
+            ))?;
         }
         let spent = found.newest.as_ref().map(|stored| stored.state.spent.unit);
         self.folder.forget_failure(unit, found.newest.is_none())?;
@@ -327,6 +370,21 @@ impl Runner {
             seconds: result.seconds,
         })?;
         Ok(())
+    }
+
+    /// Ends the run before this unit when somebody wants that.
+    fn stop_before(&self, unit: Unit) -> Result<(), TrainError> {
+        if self.stop.is_asked() {
+            return Err(Self::stopped_before(unit));
+        }
+        Ok(())
+    }
+
+    /// The end of a run before this unit.
+    fn stopped_before(unit: Unit) -> TrainError {
+        TrainError::StoppedBefore {
+            unit: unit.to_string(),
+        }
     }
 
     /// Writes the call of a plugin down that ended a unit, so that it can be made again. A call that
@@ -562,7 +620,8 @@ impl Runner {
         let batch = config.batch / config.accumulation;
         let dataset = &self.prepared.resolved.dataset;
         Validation::new(dataset, self.picture_size(unit), batch)?
-            .evaluate(network, &self.device.device)
+            .evaluate(network, &self.device.device, &self.stop)?
+            .ok_or_else(|| Self::stopped_before(unit))
     }
 
     /// What builds networks from the run folder.

@@ -25,6 +25,8 @@ pub struct CheckpointWriter {
 /// Where checkpoints go, and how long they stay.
 #[derive(Clone, Debug)]
 struct Place {
+    /// The run, which knows whose turn it is to write.
+    run: RunFolder,
     folder: PathBuf,
     /// The log whose length is in the manifest.
     events: PathBuf,
@@ -49,6 +51,7 @@ impl CheckpointWriter {
         let target = path.clone();
         let work = move || {
             let files = files().map_err(|source| not_written(&target, source))?;
+            place.run.check_lease()?;
             place.write(&target, state, &files)?;
             place.delete_old(false)
         };
@@ -102,6 +105,7 @@ impl RunFolder {
 
     fn checkpoint_place(&self, unit: Unit, config: CheckpointConfig) -> Place {
         Place {
+            run: self.clone(),
             folder: self.checkpoints_path(unit),
             events: self.unit_file(unit, "events.jsonl"),
             unit: unit.to_string(),
@@ -277,8 +281,11 @@ fn remove(path: &Path) -> io::Result<()> {
     if doomed.exists() {
         fs::remove_dir_all(&doomed)?;
     }
-    fs::rename(path, &doomed)?;
-    fs::remove_dir_all(&doomed)
+    match fs::rename(path, &doomed) {
+        // Another process that saw the unit finished was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed.and_then(|()| fs::remove_dir_all(&doomed)),
+    }
 }
 
 /// Writes a file and makes it durable.

@@ -111,6 +111,18 @@ impl Runner {
                 folder: self.folder.path().display().to_string(),
             });
         }
+        let stopped = || ImportError::from(Self::stopped_before(unit));
+        let told = |text: &str| {
+            observer.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: text.to_owned(),
+            })
+        };
+        let _lease = self
+            .folder
+            .hold(unit, &self.stop, told)
+            .map_err(run)?
+            .ok_or_else(stopped)?;
         let mut believed = Vec::new();
         self.check_unseen(checkpoint, &mut believed)?;
         let (network, from) = match unit {
