@@ -87,6 +87,8 @@ pub(super) struct Outcome {
     pub(super) seen: Seen,
     /// Pictures by the last module that the gradient of their loss entered from behind.
     pub(super) reached: BTreeMap<usize, u64>,
+    /// Whether the experiment changed meanwhile.
+    pub(super) changed: bool,
 }
 
 /// What changes while a phase is trained.
@@ -99,6 +101,8 @@ struct State<'a> {
     loss: Terms<'a>,
     seen: Seen,
     reached: BTreeMap<usize, u64>,
+    /// Whether the experiment changed since the unit began.
+    changed: bool,
     fallbacks: Vec<Replacement>,
     pending: PendingMetrics,
     /// The pictures of every evaluation.
@@ -165,6 +169,7 @@ impl PhaseTraining<'_> {
             loss: Terms::start(&self.plugins.loss, context).map_err(start)?,
             seen: Seen::default(),
             reached: BTreeMap::new(),
+            changed: false,
             fallbacks: Vec::new(),
             pending: PendingMetrics::default(),
             validation: Validation::new(
@@ -221,6 +226,7 @@ impl PhaseTraining<'_> {
             fallbacks: state.fallbacks,
             seen: state.seen,
             reached: state.reached,
+            changed: state.changed,
         })
     }
 

@@ -6,7 +6,7 @@ use super::TrainError;
 use crate::event::Replacement;
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
-use crate::run::{RunFolder, Unit, UnitResult};
+use crate::run::{Change, RunFolder, Unit, UnitResult};
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,6 +59,8 @@ pub struct Report {
     pub baseline: Option<Spent>,
     /// Plugins that failed and were replaced, in the order of the units.
     pub fallbacks: Vec<Replacement>,
+    /// How the experiment changed since the run began, in order.
+    pub changes: Vec<Change>,
 }
 
 impl Report {
@@ -146,6 +148,7 @@ impl Report {
                 .iter()
                 .flat_map(|(_, result)| result.fallbacks.iter().cloned())
                 .collect(),
+            changes: Vec::new(),
         }
     }
 
@@ -234,6 +237,7 @@ mod tests {
             weights_sha256: String::new(),
             built_from: BTreeMap::new(),
             fallbacks: Vec::new(),
+            changed: false,
             imported: None,
         };
         (unit, result)

@@ -1,38 +1,36 @@
 //! Running units on a run folder, in their order, each only once.
 
 mod import;
+mod open;
 mod provenance;
 mod resume;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
 
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
-use super::difference::differences;
-use super::division::{Division, divide};
 use super::evaluation::{Answers, Validation};
 use super::fallback::Standby;
 use super::guides::{Guides, Seen, Wanted};
 use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
 use super::start::StartFile;
-use super::{PhaseCost, Prepared, TeacherFile, TrainError, precision, weights};
+use super::{PhaseCost, Prepared, TeacherFile, TrainError};
 use crate::device::Chosen;
-use crate::digest;
 use crate::event::{Event, Observer, Replacement};
 use crate::experiment::Teacher;
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
-use crate::run::{FORMAT, Found, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use crate::run::{Change, Found, RunError, RunFolder, Unit, UnitResult};
 use crate::stop::Stop;
 
 pub use import::{ImportError, ImportOutcome};
+pub use open::Changed;
 
 /// Updates between two reads of losses, on a device where a read makes training wait.
 const READ_EVERY_ON_GPU: usize = 20;
@@ -46,6 +44,8 @@ pub struct Runner {
     division: Vec<ModuleDepth>,
     /// The partition scheme that failed and was replaced, if it was.
     fallbacks: Vec<Replacement>,
+    /// How the experiment changed since the run began.
+    changes: Vec<Change>,
     /// The run folder.
     folder: RunFolder,
     /// The device that trains.
@@ -75,97 +75,6 @@ impl Observer for Both<'_> {
 }
 
 impl Runner {
-    /// Opens the run in `path`, or begins one there.
-    ///
-    /// # Errors
-    /// When the device does not compute in a precision that the experiment asks for; when the folder
-    /// holds something else, another experiment, or the plugins or pictures changed since the run
-    /// began; when the partition scheme fails.
-    pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
-        precision::check(prepared.experiment(), &device)?;
-        let toml = toml::to_string(prepared.experiment()).map_err(|error| {
-            std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
-        })?;
-        let plugins = prepared.records();
-        let teachers = prepared.teachers();
-        let data_sha256 = prepared.resolved.dataset.digest.clone();
-        let (folder, division, fallbacks) =
-            if let Some((folder, experiment, record)) = RunFolder::open(path)? {
-                let (recorded, given) = (experiment.identity(), prepared.experiment().identity());
-                if recorded != given {
-                    return Err(RunError::OtherExperiment {
-                        path: path.to_path_buf(),
-                        differences: differences(&recorded, &given),
-                    }
-                    .into());
-                }
-                for (role, before) in &record.plugins {
-                    if let Some(now) = plugins.get(role)
-                        && now.sha256 != before.sha256
-                    {
-                        return Err(TrainError::Changed {
-                            what: format!("the plugin for `{role}` ({})", before.origin),
-                            before: before.sha256.clone(),
-                            now: now.sha256.clone(),
-                        });
-                    }
-                }
-                for (phase, before) in &record.teachers {
-                    if let Some(now) = teachers.get(phase)
-                        && now != before
-                    {
-                        return Err(TrainError::Changed {
-                            what: format!("the teacher of `{phase}`"),
-                            before: before.clone(),
-                            now: now.clone(),
-                        });
-                    }
-                }
-                if record.data_sha256 != data_sha256 {
-                    return Err(TrainError::Changed {
-                        what: "the pictures".to_owned(),
-                        before: record.data_sha256,
-                        now: data_sha256,
-                    });
-                }
-                (folder, record.division, record.fallbacks)
-            } else {
-                let Division {
-                    depths: division,
-                    replaced,
-                    calls,
-                } = divide(&prepared, &device.device)?;
-                weights::check_grants(&prepared, &division)?;
-                StartFile::check_all(prepared.experiment(), &division)?;
-                let record = RunRecord {
-                    format: FORMAT,
-                    host_version: env!("CARGO_PKG_VERSION").to_owned(),
-                    experiment_sha256: digest::sha256(toml.as_bytes()),
-                    data_sha256,
-                    teachers,
-                    plugins,
-                    division,
-                    fallbacks: replaced.into_iter().collect(),
-                };
-                let folder = RunFolder::create(path, &toml, &record)?;
-                if let Some(bytes) = prepared.record_calls {
-                    let mut writer = folder.call_writer(None, bytes)?;
-                    for call in &calls {
-                        writer.write(call)?;
-                    }
-                }
-                (folder, record.division, record.fallbacks)
-            };
-        Ok(Self {
-            prepared,
-            division,
-            fallbacks,
-            folder,
-            device,
-            stop: Stop::default(),
-        })
-    }
-
     /// Lets the run end early when `stop` is asked: at the next place where nothing is lost.
     #[must_use]
     pub fn stopping_at(self, stop: Stop) -> Self {
@@ -266,7 +175,9 @@ impl Runner {
         let experiment = self.prepared.experiment();
         let classes = experiment.model.classes();
         let kept = &experiment.assembly.meta;
-        Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)
+        let mut report = Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)?;
+        report.changes.clone_from(&self.changes);
+        Ok(report)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
@@ -508,6 +419,7 @@ impl Runner {
                 fallbacks: Vec::new(),
                 seen: Seen::default(),
                 reached: BTreeMap::new(),
+                changed: false,
             }
         } else {
             training.train(built.network, found.newest, calls, observer)?
@@ -534,6 +446,7 @@ impl Runner {
                 + u128::from(outcome.seen.teacher) * u128::from(teacher_macs),
             backward_macs: pictures * u128::from(cost.macs.backward) - saved,
             fallbacks: outcome.fallbacks,
+            changed: outcome.changed,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
         let mut metadata = self.metadata(Unit::Train(phase), &network, &result);

@@ -88,6 +88,22 @@ impl RunFolder {
     }
 }
 
+impl RunFolder {
+    /// Deletes every checkpoint of a unit.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn discard_checkpoints(&self, unit: Unit) -> Result<(), RunError> {
+        self.check_lease()?;
+        let folder = self.checkpoints_path(unit);
+        fs::remove_dir_all(&folder).map_err(|source| RunError::File {
+            action: "remove",
+            path: folder,
+            source,
+        })
+    }
+}
+
 fn set_aside(path: &Path, aside: &Path) -> io::Result<()> {
     if aside.exists() {
         fs::remove_dir_all(aside)?;

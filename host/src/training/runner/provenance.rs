@@ -33,6 +33,7 @@ impl Runner {
             weights_sha256: String::new(),
             built_from,
             fallbacks: Vec::new(),
+            changed: false,
             imported: None,
         }
     }
