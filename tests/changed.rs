@@ -142,7 +142,7 @@ fn an_interrupted_unit_goes_on_with_the_new_settings() {
     let settings = [
         epochs.as_str(),
         "meta.rate=0.0004",
-        "meta.warmup_epochs=0",
+        "meta.schedule.parameters.warmup=0",
         "meta.schedule.plugin=constant",
         "meta.ema=0.9",
     ];
