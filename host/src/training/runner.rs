@@ -270,16 +270,19 @@ impl Runner {
             Unit::Assemble => self.assemble(&mut both)?,
         };
         result.seconds = (spent.unwrap_or_default() + begun.elapsed()).as_secs_f64();
-        let result = self.folder.finish(unit, &weights, result)?;
-        let kept = self.prepared.experiment().checkpoint;
-        self.folder.finish_checkpoints(unit, kept)?;
-        both.observe(&Event::UnitFinished {
+        let finished = Event::UnitFinished {
             unit: unit.to_string(),
             loss: result.loss,
             accuracy: result.accuracy,
             top5: result.top5,
             seconds: result.seconds,
-        })?;
+        };
+        // The result makes the unit finished, so the log is complete before.
+        both.log.observe(&finished)?;
+        self.folder.finish(unit, &weights, result)?;
+        let kept = self.prepared.experiment().checkpoint;
+        self.folder.finish_checkpoints(unit, kept)?;
+        both.again(&finished)?;
         Ok(())
     }
 
