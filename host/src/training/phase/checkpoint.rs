@@ -222,7 +222,6 @@ impl PhaseTraining<'_> {
 
     /// Lets every plugin go on where it was. When the experiment `changed`, one that is not the same any
     /// more begins anew, and that is said.
-
     fn restore_plugins<'s>(
         &'s self,
         state: &mut State<'s>,
