@@ -124,7 +124,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             TrainError::PluginFailed { .. }
             | TrainError::NotConnected { .. }
             | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
-            TrainError::NotFinite { .. } => Some(DIVERGED),
+            TrainError::NotFinite { .. } | TrainError::NotFiniteScore { .. } => Some(DIVERGED),
             TrainError::Precision { .. } => Some(DEVICE),
             TrainError::Data(_) => Some(DATA),
             TrainError::Model(_)
@@ -143,7 +143,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             TrainError::Observer(_)
             | TrainError::Stopped { .. }
             | TrainError::StoppedBefore { .. } => None,
-            TrainError::Recorded { source, .. } => code_of(source.as_ref()),
+            TrainError::Recorded { source, .. } | TrainError::Diverged { source, .. } => {
+                code_of(source.as_ref())
+            }
         };
     }
     if let Some(error) = cause.downcast_ref::<ExperimentError>() {

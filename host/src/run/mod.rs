@@ -38,6 +38,6 @@ pub use folder::{EventWriter, RunFolder};
 pub use lease::{BEAT, Lease, LeaseRecord, SILENCE};
 pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};
 pub use process::Process;
-pub use record::{FORMAT, Imported, PluginRecord, RunRecord, UnitResult};
+pub use record::{FORMAT, Imported, LeftOutCount, PluginRecord, RunRecord, UnitResult};
 pub use state::{Moment, Overview, UnitOverview, UnitState};
 pub use unit::Unit;

@@ -146,6 +146,7 @@ impl Runner {
                     plugins,
                     division,
                     fallbacks: replaced.into_iter().collect(),
+                    left_out: prepared.resolved.dataset.left_out_names(),
                 };
                 let folder = RunFolder::create(path, &toml, &record)?;
                 if let Some(bytes) = prepared.record_calls {
@@ -233,6 +234,7 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        self.tell_left_out(observer)?;
         for text in self.prepared.reproduced() {
             observer.observe(&Event::Note { text })?;
         }
@@ -266,7 +268,9 @@ impl Runner {
         let experiment = self.prepared.experiment();
         let classes = experiment.model.classes();
         let kept = &experiment.assembly.meta;
-        Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)
+        let mut report = Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)?;
+        report.left_out = self.left_out();
+        Ok(report)
     }
 
     /// Scores the network of a finished unit on the validation pictures.
@@ -506,6 +510,7 @@ impl Runner {
                 score: self.answers(&built.network, Unit::Train(phase))?.score(),
                 network: built.network,
                 fallbacks: Vec::new(),
+                roll_backs: Vec::new(),
                 seen: Seen::default(),
                 reached: BTreeMap::new(),
             }
@@ -513,7 +518,9 @@ impl Runner {
             training.train(built.network, found.newest, calls, observer)?
         };
         let network = outcome.network;
-        let pictures = u128::from(cost.pictures());
+        let lost: u64 = outcome.roll_backs.iter().map(|one| one.lost).sum();
+        let updates = cost.updates() + lost;
+        let pictures = cost.pictures() + lost * experiment.phase(phase).batch as u64;
         // What lies behind the last output that the loss depends on is not differentiated.
         let depths = network.depths();
         let saved = |last: usize| {
@@ -527,13 +534,14 @@ impl Runner {
             .sum();
         let result = UnitResult {
             epochs: cost.epochs,
-            updates: cost.updates(),
-            pictures: cost.pictures(),
-            forward_macs: pictures * u128::from(cost.macs.forward)
+            updates,
+            pictures,
+            forward_macs: u128::from(pictures) * u128::from(cost.macs.forward)
                 + u128::from(outcome.seen.meta) * u128::from(meta_macs)
                 + u128::from(outcome.seen.teacher) * u128::from(teacher_macs),
-            backward_macs: pictures * u128::from(cost.macs.backward) - saved,
+            backward_macs: u128::from(pictures) * u128::from(cost.macs.backward) - saved,
             fallbacks: outcome.fallbacks,
+            roll_backs: outcome.roll_backs,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
         let mut metadata = self.metadata(Unit::Train(phase), &network, &result);

@@ -58,12 +58,44 @@ impl RunFolder {
     /// # Errors
     /// When a checkpoint may not be read, or was made by a newer host.
     pub fn take_up(&self, unit: Unit) -> Result<Found, RunError> {
+        clear_leftovers(&self.checkpoints_path(unit), false)?;
+        self.newest(unit, |_| true)
+    }
+
+    /// The newest checkpoint of a unit to which training goes back when it diverges. Those that are
+    /// found damaged are renamed.
+    ///
+    /// # Errors
+    /// As [`Self::take_up`].
+    pub fn roll_back_point(&self, unit: Unit) -> Result<Found, RunError> {
+        self.newest(unit, |state| state.roll_back_point)
+    }
+
+    /// Whether there is such a checkpoint.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn has_roll_back_point(&self, unit: Unit) -> Result<bool, RunError> {
         let folder = self.checkpoints_path(unit);
-        clear_leftovers(&folder, false)?;
+        let updates = listed(&folder)?;
+        Ok(updates.into_iter().rev().any(|update| {
+            manifest_of(&folder.join(name(update)))
+                .is_ok_and(|manifest| manifest.state.roll_back_point)
+        }))
+    }
+
+    /// The newest checkpoint of a unit that is whole and wanted.
+    fn newest(
+        &self,
+        unit: Unit,
+        wanted: impl Fn(&CheckpointState) -> bool,
+    ) -> Result<Found, RunError> {
+        let folder = self.checkpoints_path(unit);
         let mut found = Found::default();
         for update in listed(&folder)?.into_iter().rev() {
             let path = folder.join(name(update));
             match read(&path, unit, update) {
+                Ok(stored) if !wanted(&stored.state) => {}
                 Ok(stored) => {
                     found.newest = Some(stored);
                     break;

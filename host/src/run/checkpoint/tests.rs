@@ -28,6 +28,9 @@ fn state(update: u64) -> CheckpointState {
             batch: 2,
             update,
         },
+        rate_factor: Exact(1.0),
+        roll_backs: Vec::new(),
+        roll_back_point: false,
         rates: vec![Exact(0.1 + 0.2), Exact(f64::MIN_POSITIVE)],
         plugins: vec![PluginState {
             role: "schedule".to_owned(),
