@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plugin::Exact;
+
 /// A plugin that failed, and the built-in one that went on in its place until the unit ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replacement {
@@ -61,8 +63,9 @@ pub struct RollBack {
     pub to_update: u64,
     /// Updates that were made since that one, and are made once more.
     pub lost: u64,
-    /// What every learning rate is multiplied by from there on.
-    pub rate_factor: f64,
+    /// What every learning rate is multiplied by from there on; text in JSON, so that every bit of it
+    /// survives.
+    pub rate_factor: Exact,
 }
 
 impl fmt::Display for RollBack {
@@ -76,7 +79,8 @@ impl fmt::Display for RollBack {
         } = self;
         write!(
             formatter,
-            "{reason} at update {update}, and training went back to update {to_update} and on with {rate_factor} times the rates of the schedule"
+            "{reason} at update {update}, and training went back to update {to_update} and on with {:?} times the rates of the schedule",
+            rate_factor.0
         )
     }
 }

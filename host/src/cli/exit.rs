@@ -140,9 +140,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             | TrainError::OtherCheckpoint { .. }
             | TrainError::UnfitCheckpoint { .. }
             | TrainError::Changed { .. } => Some(RUN_FOLDER),
-            TrainError::Observer(_)
-            | TrainError::Stopped { .. }
-            | TrainError::StoppedBefore { .. } => None,
+            TrainError::Observer(error) => error
+                .get_ref()
+                .and_then(|error| error.downcast_ref::<RunError>())
+                .and_then(|error| code_of(error)),
+            TrainError::Stopped { .. } | TrainError::StoppedBefore { .. } => None,
             TrainError::Recorded { source, .. } | TrainError::Diverged { source, .. } => {
                 code_of(source.as_ref())
             }

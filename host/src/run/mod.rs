@@ -23,6 +23,7 @@ mod lease;
 mod parcel;
 mod process;
 mod record;
+mod seal;
 mod state;
 mod unit;
 

@@ -68,7 +68,7 @@ impl fmt::Display for WayOut {
         if self.stop {
             write!(
                 formatter,
-                " (with `--set {table}.action=roll-back` the same command goes on from there, and goes back and on at lower rates when this happens)"
+                " (with `--set {table}.action=roll-back` the same command goes back and on at lower rates when this happens)"
             )
         } else {
             write!(

@@ -29,7 +29,7 @@ use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensor
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
-use crate::run::{FORMAT, Found, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use crate::run::{CallWriter, FORMAT, Found, RunError, RunFolder, RunRecord, Unit, UnitResult};
 use crate::stop::Stop;
 
 pub use import::{ImportError, ImportOutcome};
@@ -242,6 +242,8 @@ impl Runner {
             observer.observe(&Event::PluginReplaced(replacement.clone()))?;
         }
         for unit in finished {
+            // What is said to be finished is there.
+            self.folder.weights(unit, "run")?;
             // A process can have ended between the two.
             let kept = self.prepared.experiment().checkpoint;
             self.folder.finish_checkpoints(unit, kept)?;
@@ -505,6 +507,13 @@ impl Runner {
                 None => self.folder.call_writer(Some(unit), room),
             })
             .transpose()?;
+        let missing = calls.as_ref().map_or(0, CallWriter::missing);
+        if missing > 0 {
+            observer.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: format!("`calls.jsonl` was damaged: {missing} bytes of it are missing"),
+            })?;
+        }
         let outcome = if cost.epochs == 0 {
             Outcome {
                 score: self.answers(&built.network, Unit::Train(phase))?.score(),

@@ -8,6 +8,7 @@
 use super::{PhaseTraining, State};
 use crate::event::{Event, RollBack};
 use crate::experiment::OnDivergence;
+use crate::plugin::Exact;
 use crate::run::Unit;
 use crate::training::TrainError;
 use crate::training::error::WayOut;
@@ -82,7 +83,7 @@ impl PhaseTraining<'_> {
             to_epoch: to.epoch,
             to_update: to.update,
             lost: state.update - to.update,
-            rate_factor: factor,
+            rate_factor: Exact(factor),
         };
         state
             .observer
