@@ -193,9 +193,10 @@ fn numbers_that_are_expected_and_measured_are_those_of_a_set_with_gaps() {
         more[1],
         "data.expected={classes=2, train=17, validation=10}",
     ];
-    pictures
-        .run(&out, &wrong, &["--unit", "meta"])
-        .failed(2, &["expected.train"]);
+    pictures.run(&out, &wrong, &["--unit", "meta"]).failed(
+        3,
+        &["`expected.train` is 17", "4 files that cannot be decoded"],
+    );
 }
 
 #[test]
@@ -209,5 +210,5 @@ fn a_class_of_which_nothing_is_left_is_refused() {
     let answer = pictures.run(&out, &skip, &["--unit", "meta"]);
     answer.failed(3, &["no picture of `cat`", "train/cat"]);
     let digits = tiny_with(&out, &skip, &["--unit", "meta"]);
-    digits.failed(2, &["corrupt", "folder"]);
+    digits.failed(3, &["corrupt", "folder"]);
 }

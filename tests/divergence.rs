@@ -286,3 +286,31 @@ fn interruptions_change_neither_where_it_goes_back_to_nor_a_bit() {
     }
     assert!(interruptions > 30, "{interruptions}");
 }
+
+#[test]
+fn weights_that_the_last_update_spoilt_are_not_called_finished() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("run");
+    let last = [
+        "meta.epochs=1",
+        r#"schedule.parameters.at=["0", "3up"]"#,
+        "schedule.parameters.factors=[1.0, 1e33]",
+    ];
+    run(&path, &last).failed(
+        20,
+        &["update 4", "the loss over the validation pictures is NaN"],
+    );
+    assert!(!path.join("units/meta/result.json").exists());
+    let back = [
+        &last[..],
+        &BACK[..1],
+        &["meta.divergence.rate_factor=1e-34"],
+    ]
+    .concat();
+    run(&path, &back).succeeded();
+    let backs = &result(&path)["roll_backs"];
+    assert_eq!(
+        (&backs[0]["to_update"], &backs[0]["lost"]),
+        (&0.into(), &4.into())
+    );
+}

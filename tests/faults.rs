@@ -408,7 +408,9 @@ fn a_process_without_memory_leaves_a_run_that_goes_on() {
     for updates_before in [1, 4, 7] {
         let folder = tempdir().unwrap();
         let run = folder.path().join("run");
-        let more = ["meta.epochs=4", "checkpoint.every_updates=1"];
+        // With a thread for every checkpoint, and without.
+        let every = format!("checkpoint.every_updates={}", updates_before % 2);
+        let more = ["meta.epochs=4", every.as_str()];
         let larger = ["training.batch=100", "model.width=64"];
         let more = [&more[..], &larger].concat();
         let mut process = Background::tiny(&run, &more, &["--unit", "meta", "--unit", "module.0"]);

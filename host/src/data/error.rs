@@ -68,6 +68,18 @@ pub enum DataError {
         /// What the decoder found.
         source: ImageError,
     },
+    /// A picture whose end is missing.
+    #[error("{} is corrupt: it is truncated (replace or delete the file, or leave all such pictures out with `data.corrupt = \"skip\"`)", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is called a picture and is none.
+    #[error("{} is neither PNG nor JPEG inside (replace or delete the file, or leave all such pictures out with `data.corrupt = \"skip\"`)", path.display())]
+    NoPicture {
+        /// The file.
+        path: PathBuf,
+    },
     /// A picture file of a format that is not supported.
     #[error("{} is neither PNG nor JPEG (convert or delete the file)", path.display())]
     Format {
@@ -140,9 +152,9 @@ impl DataError {
     /// What is wrong with the contents of a picture; `None` for any other error.
     pub(super) fn corruption(&self) -> Option<String> {
         match self {
-            Self::Corrupt { what, .. } => Some(what.clone()),
+            Self::Truncated { .. } => Some("it is truncated".to_owned()),
             Self::Decode { source, .. } => Some(source.to_string()),
-            Self::Format { .. } => Some("it is neither PNG nor JPEG".to_owned()),
+            Self::NoPicture { .. } => Some("it is neither PNG nor JPEG inside".to_owned()),
             _ => None,
         }
     }

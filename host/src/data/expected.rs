@@ -53,14 +53,21 @@ pub(super) fn check(config: &DataConfig, dataset: &Dataset) -> Result<(), DataEr
     };
     let train = whole(expected.train, Part::Train);
     let numbers = [
-        ("expected.classes", expected.classes, dataset.classes.len()),
+        (
+            "expected.classes",
+            expected.classes,
+            expected.classes,
+            dataset.classes.len(),
+        ),
         (
             "expected.train",
+            expected.train,
             limited(train, limits.train(train)),
             dataset.train.len(),
         ),
         (
             "expected.validation",
+            expected.validation,
             limited(
                 whole(expected.validation, Part::Validation),
                 limits.validation,
@@ -70,15 +77,19 @@ pub(super) fn check(config: &DataConfig, dataset: &Dataset) -> Result<(), DataEr
     ];
     match numbers
         .into_iter()
-        .find(|(_, wanted, found)| wanted != found)
+        .find(|(_, _, wanted, found)| wanted != found)
     {
         None => Ok(()),
-        Some((key, wanted, found)) => Err(DataError::Setting {
+        Some((key, given, _, found)) => Err(DataError::Setting {
             key,
-            value: wanted.to_string(),
+            value: given.to_string(),
             reason: format!(
-                "{} has {found} (complete the data set, or correct `data.expected`, or take it out)",
-                dataset.name
+                "{} has {found}{} (complete the data set, or correct `data.expected`, or take it out)",
+                dataset.name,
+                match dataset.left_out.len() {
+                    0 => String::new(),
+                    count => format!(", and {count} files that cannot be decoded in both parts"),
+                }
             ),
         }),
     }

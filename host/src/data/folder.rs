@@ -108,14 +108,20 @@ pub(super) fn open(
             .into_iter()
             .zip(parts.iter_mut().zip([in_train, in_validation]))
         {
-            for (index, reason) in found.into_iter().rev() {
-                let path = pictures.0.remove(index).path;
+            for (index, reason) in &found {
+                let path = pictures.0[*index].path.clone();
                 let name = path.strip_prefix(folder).unwrap_or(&path);
                 names.push((part, name.display().to_string()));
+                let reason = reason.clone();
                 left_out.push(LeftOut { part, path, reason });
             }
+            let mut found = found.iter().map(|(index, _)| *index).peekable();
+            let mut index = 0;
+            pictures.0.retain(|_| {
+                index += 1;
+                found.next_if_eq(&(index - 1)).is_none()
+            });
         }
-        left_out.reverse();
         [train, validation] = parts.map(|pictures| pictures.0);
         check_classes(&train_classes, &train, &validation, &validation_folder)?;
     }
@@ -232,13 +238,10 @@ impl Pictures for FolderPictures {
             .map_err(unreadable)?;
         // The decoder would make up what is missing.
         if reader.format() == Some(ImageFormat::Jpeg) && !is_complete_jpeg(&bytes) {
-            return Err(DataError::Corrupt {
-                path: path.clone(),
-                what: "it is truncated".to_owned(),
-            });
+            return Err(DataError::Truncated { path: path.clone() });
         }
         let decoded = reader.decode().map_err(|source| match source {
-            ImageError::Unsupported(_) => DataError::Format { path: path.clone() },
+            ImageError::Unsupported(_) => DataError::NoPicture { path: path.clone() },
             source => DataError::Decode {
                 path: path.clone(),
                 source,

@@ -62,13 +62,15 @@ impl RunFolder {
         self.newest(unit, |_| true)
     }
 
-    /// The newest checkpoint of a unit to which training goes back when it diverges. Those that are
-    /// found damaged are renamed.
+    /// The newest checkpoint of a unit, of those after less than `before` updates, to which training
+    /// goes back when it diverges. Those that are found damaged are renamed.
     ///
     /// # Errors
     /// As [`Self::take_up`].
-    pub fn roll_back_point(&self, unit: Unit) -> Result<Found, RunError> {
-        self.newest(unit, |state| state.roll_back_point)
+    pub fn roll_back_point(&self, unit: Unit, before: u64) -> Result<Found, RunError> {
+        self.newest(unit, |state| {
+            state.roll_back_point && state.position.update < before
+        })
     }
 
     /// Whether there is such a checkpoint.

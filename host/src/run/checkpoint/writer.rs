@@ -65,9 +65,10 @@ impl CheckpointWriter {
             place.delete_old(false)
         };
         let thread = thread::Builder::new().name("checkpoint".to_owned());
-        let handle = thread
-            .spawn(work)
-            .map_err(|source| not_written(&path, source))?;
+        let handle = thread.spawn(work).map_err(|source| {
+            let reason = format!("no thread can be started for it: {source}");
+            not_written(&path, io::Error::new(source.kind(), reason))
+        })?;
         self.under_way = Some(handle);
         Ok(path)
     }
@@ -112,16 +113,16 @@ impl RunFolder {
         self.checkpoint_place(unit, config).delete_old(true)
     }
 
-    /// Deletes the checkpoints of a unit after more updates than these, the newest first, so that what
-    /// is left at any time is what there was before.
+    /// Deletes the checkpoints of a unit after this many updates and more, the newest first, so that
+    /// what is left at any time is what there was before.
     ///
     /// # Errors
     /// When one cannot be deleted.
-    pub fn forget_checkpoints_after(&self, unit: Unit, update: u64) -> Result<(), RunError> {
+    pub fn forget_checkpoints_from(&self, unit: Unit, update: u64) -> Result<(), RunError> {
         self.check_lease()?;
         let folder = self.checkpoints_path(unit);
         for later in listed(&folder)?.into_iter().rev() {
-            if later > update {
+            if later >= update {
                 let path = folder.join(name(later));
                 remove(&path).map_err(|source| RunError::File {
                     action: "remove",

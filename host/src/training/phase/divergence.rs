@@ -49,6 +49,9 @@ impl PhaseTraining<'_> {
         let unit = Unit::Train(self.phase);
         // One that is being written is of good weights.
         state.writer.wait()?;
+        // From these weights the loss is no number.
+        let bad = place.update;
+        self.folder.forget_checkpoints_from(unit, bad)?;
         let newest = |no_point| {
             let newest = self.folder.checkpoints(unit)?.pop();
             Ok::<_, TrainError>(WayOut {
@@ -63,7 +66,7 @@ impl PhaseTraining<'_> {
         if !self.rolls_back() || spent {
             return Err(error.with_way_out(newest(false)?));
         }
-        let found = self.folder.roll_back_point(unit)?;
+        let found = self.folder.roll_back_point(unit, bad)?;
         let Some(stored) = found.newest else {
             return Err(error.with_way_out(newest(true)?));
         };
@@ -73,7 +76,7 @@ impl PhaseTraining<'_> {
         }
         let to = stored.state.position;
         // They are of the way that led to where the loss is no number.
-        self.folder.forget_checkpoints_after(unit, to.update)?;
+        self.folder.forget_checkpoints_from(unit, to.update + 1)?;
         let factor = state.rate_factor * config.rate_factor;
         let roll_back = RollBack {
             unit: unit.to_string(),
