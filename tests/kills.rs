@@ -7,7 +7,8 @@
     reason = "what was done is the result of the script"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -79,16 +80,17 @@ fn working_on(run: &Path) -> Option<&'static str> {
     UNITS.into_iter().find(held)
 }
 
-/// The unit of which a checkpoint is half written, or half removed.
-fn half_written(run: &Path) -> Option<&'static str> {
-    UNITS.into_iter().find(|unit| {
+/// What is half written, or half removed, of the checkpoints of every unit.
+fn half_written(run: &Path) -> BTreeSet<(&'static str, OsString)> {
+    let mut found = BTreeSet::new();
+    for unit in UNITS {
         let folder = run.join("units").join(unit).join("checkpoints");
-        fs::read_dir(folder).is_ok_and(|entries| {
-            entries
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().starts_with('.'))
-        })
-    })
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name());
+        let hidden = names.filter(|name| name.to_string_lossy().starts_with('.'));
+        found.extend(hidden.map(|name| (unit, name)));
+    }
+    found
 }
 
 fn weights(run: &Path) -> BTreeMap<&'static str, Vec<u8>> {
@@ -134,13 +136,16 @@ fn processes_that_are_killed_anywhere_lose_no_bit() {
         runs += 1;
         let run = folder.path().join(format!("run-{runs}"));
         for attempt in 0.. {
+            // What an earlier process left half written does not count for this one.
+            let before = half_written(&run);
+            let writing = || half_written(&run).difference(&before).next().cloned();
             let mut child = start(&run, 1 + draws.below(3));
             let patience = Duration::from_millis(draws.below(long / 2 + 20 * attempt));
             let at = Instant::now();
             // Every other process is killed when it writes a checkpoint after that time.
             let aimed = draws.below(2) == 0;
             let there = wait_until(&mut child, || {
-                at.elapsed() >= patience && (!aimed || half_written(&run).is_some())
+                at.elapsed() >= patience && (!aimed || writing().is_some())
             });
             if there {
                 child.kill().unwrap();
@@ -154,8 +159,8 @@ fn processes_that_are_killed_anywhere_lose_no_bit() {
                 ),
                 None => {
                     kills += 1;
-                    let place = match (half_written(&run), working_on(&run)) {
-                        (Some(unit), _) => (unit, "writing a checkpoint"),
+                    let place = match (writing(), working_on(&run)) {
+                        (Some((unit, _)), _) => (unit, "writing a checkpoint"),
                         (None, Some(unit)) => (unit, "working"),
                         (None, None) => ("no unit", "beginning"),
                     };
