@@ -10,7 +10,7 @@ use incubate::event::{Event, Observer};
 use incubate::experiment;
 use incubate::plugin::PluginHost;
 use incubate::stop::Stop;
-use incubate::training::{Runner, TrainError, prepare};
+use incubate::training::{Changed, Runner, TrainError, prepare};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -232,9 +232,14 @@ fn train(path: &Path, more: &[&str], after: u64) -> bool {
     let resolved = experiment::load(Some("digits"), &assignments).unwrap();
     let device = device::choose(DeviceChoice::Cpu, false).unwrap();
     let stop = Stop::default();
-    let runner = Runner::open(prepare(resolved, &host).unwrap(), path, device)
-        .unwrap()
-        .stopping_at(stop.clone());
+    let runner = Runner::open(
+        prepare(resolved, &host).unwrap(),
+        path,
+        device,
+        Changed::Refused,
+    )
+    .unwrap()
+    .stopping_at(stop.clone());
     let units = [runner.unit("meta").unwrap()];
     let mut observer = Interruption { stop, left: after };
     match runner.run(&units, &mut observer) {

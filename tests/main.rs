@@ -8,6 +8,8 @@ mod bad_input;
 mod bench_plugin;
 mod builder;
 mod cache;
+#[cfg(target_os = "linux")]
+mod changed;
 mod check;
 mod checkpoints;
 mod command;

@@ -115,6 +115,19 @@ fn a_call_of_a_plugin_ends_with_its_own_limit() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_is_one_request() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut process = Background::tiny(&run, &[LONG], &["--unit", "meta"]);
+    wait_for("updates", || updates(&run, "meta").get(2).copied());
+    // As `timeout` does.
+    process.send("TERM");
+    process.send("TERM");
+    assert_eq!(process.status(), 143, "{}", process.stderr());
+    assert_tidy(&run, "meta");
+}
+
+#[test]
 fn the_second_signal_ends_everything_at_once() {
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
@@ -124,6 +137,8 @@ fn the_second_signal_ends_everything_at_once() {
     wait_for("the unit", || log(&run, "meta").first().cloned());
     process.send("INT");
     process.wait_until_it_says("stopping after this update");
+    // What comes within half a second is the same request.
+    std::thread::sleep(Duration::from_secs(1));
     // One of another kind counts, too.
     process.send("TERM");
     let begun = Instant::now();

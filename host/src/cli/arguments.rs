@@ -113,6 +113,10 @@ pub(super) struct RunOptions {
     /// The run folder; a run that is there goes on. Default: runs/NAME.
     #[arg(long, value_name = "FOLDER")]
     pub(super) out: Option<PathBuf>,
+    /// Go on with a run although its experiment, plugins, or pictures changed: finished units stay as
+    /// they are, and the others are trained with what is asked for now.
+    #[arg(long)]
+    pub(super) changed: bool,
     /// Do only this unit (meta, module.0, …, assemble, fine-tune, baseline); may be repeated.
     #[arg(long = "unit", value_name = "UNIT")]
     pub(super) units: Vec<String>,

@@ -12,7 +12,7 @@ use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
 use crate::experiment::Resolved;
 use crate::run::{RunError, RunFolder, Unit};
-use crate::training::{Answers, ClassScore, Confusion, FIRST, Runner, prepare};
+use crate::training::{Answers, Changed, ClassScore, Confusion, FIRST, Runner, prepare};
 use crate::{device, drawing, output};
 
 /// A wrong use of the command.
@@ -43,7 +43,7 @@ pub(super) fn eval(options: &EvalOptions) -> Result<()> {
     let prepared = prepare(Resolved::recorded(experiment)?, &host)?;
     let names = prepared.resolved.dataset.classes.clone();
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
-    let runner = Runner::open(prepared, &options.run, device)?;
+    let runner = Runner::open(prepared, &options.run, device, Changed::Refused)?;
     let units = if options.units.is_empty() {
         runner.finished()?
     } else {

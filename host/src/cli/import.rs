@@ -11,7 +11,7 @@ use super::number::{loss, percent, thousands};
 use super::{print, print_json, sources};
 use crate::event::{Event, Observer};
 use crate::model::checkpoint::{Checkpoint, Element, read_key};
-use crate::training::Runner;
+use crate::training::{Changed, Runner};
 use crate::{device, experiment};
 
 /// Letters of a value of the metadata that are shown.
@@ -35,7 +35,7 @@ pub(super) fn import(options: &ImportOptions) -> Result<()> {
     let name = options.experiment.experiment.as_deref();
     let prepared = sources::prepared(resolved, name, &options.sources)?;
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
-    let runner = Runner::open(prepared, &options.out, device)?;
+    let runner = Runner::open(prepared, &options.out, device, Changed::Refused)?;
     let unit = runner.unit(&options.unit)?;
     let outcome = runner.import(unit, &checkpoint, !options.no_eval, &mut Silence)?;
     let result = &outcome.result;

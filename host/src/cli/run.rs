@@ -14,7 +14,7 @@ use super::{print, print_json, sources, table};
 use crate::event::{Event, Observer};
 use crate::phase::Phase;
 use crate::run::Unit;
-use crate::training::{FIRST, Report, Runner, Spent};
+use crate::training::{Changed, FIRST, Report, Runner, Spent};
 use crate::{device, experiment};
 
 /// Writes events as lines of JSON to standard output.
@@ -42,7 +42,12 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
     let mut prepared = sources::prepared(resolved, name, &options.sources)?;
     prepared.record_calls = options.record_plugins.map(|mib| u64::from(mib) << 20);
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
-    let runner = Runner::open(prepared, &out, device)?.stopping_at(listening.stop());
+    let changed = if options.changed {
+        Changed::Accepted
+    } else {
+        Changed::Refused
+    };
+    let runner = Runner::open(prepared, &out, device, changed)?.stopping_at(listening.stop());
     let units = if options.units.is_empty() {
         runner.units()
     } else {
@@ -132,6 +137,18 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     }
     if let Some(sentence) = report.without_pictures() {
         print(&sentence)?;
+    }
+    for change in &report.changes {
+        let units: Vec<&str> = change.finished.keys().map(String::as_str).collect();
+        let when = if units.is_empty() {
+            "before any unit was finished".to_owned()
+        } else {
+            format!("when these units were finished: {}", units.join(", "))
+        };
+        print(&format!("The experiment changed {when}."))?;
+        for difference in &change.differences {
+            print(&format!("  {difference}"))?;
+        }
     }
     if let Some(verdict) = verdict(report) {
         print(&verdict)?;

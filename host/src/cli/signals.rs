@@ -1,9 +1,9 @@
 //! Ctrl-C, SIGTERM, and SIGUSR1 while a run goes on.
 //!
 //! The first request to stop is passed on to the run, which ends where nothing is lost; before the
-//! run has begun there is nothing to lose, and the process ends at once. A second request ends the
-//! process from inside of the signal handler, whatever its threads do: files of a run appear whole or
-//! not at all, so that harms none. SIGUSR1 asks where the run is.
+//! run has begun there is nothing to lose, and the process ends at once. A second request, half
+//! a second later or more, ends the process from inside of the signal handler, whatever its threads
+//! do: files of a run appear whole or not at all, so that harms none. SIGUSR1 asks where the run is.
 
 use anyhow::{Error, Result};
 use thiserror::Error;
@@ -82,9 +82,10 @@ impl Listening {
 
 #[cfg(unix)]
 mod listening {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
     use std::thread;
+    use std::time::Duration;
 
     use signal_hook::consts::SIGUSR1;
     use signal_hook::flag;
@@ -92,6 +93,10 @@ mod listening {
 
     use super::{Result, SIGINT, SIGTERM, Stop, class_of};
     use crate::cli::board::Board;
+
+    /// Signals that come in this time are one request: `timeout` sends its signal to the process and to
+    /// the group of the process, so that it comes twice.
+    const ONE_REQUEST: Duration = Duration::from_millis(500);
 
     /// What the thread that hears signals shares with the command.
     #[derive(Debug, Default)]
@@ -119,11 +124,9 @@ mod listening {
         /// # Errors
         /// When the system refuses.
         pub(in crate::cli) fn start(board: &Board) -> Result<Self> {
-            let asked = Arc::new(AtomicBool::new(false));
+            let impatient = Arc::new(AtomicBool::new(false));
             for signal in [SIGINT, SIGTERM] {
-                // In this order: the first signal finds the flag not set, and sets it.
-                flag::register_conditional_default(signal, Arc::clone(&asked))?;
-                flag::register(signal, Arc::clone(&asked))?;
+                flag::register_conditional_default(signal, Arc::clone(&impatient))?;
             }
             let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
             let listening = Self {
@@ -140,6 +143,11 @@ mod listening {
                             board.tell();
                         } else {
                             asked_to_stop(signal, &stop, &state, &board);
+                            let impatient = Arc::clone(&impatient);
+                            thread::spawn(move || {
+                                thread::sleep(ONE_REQUEST);
+                                impatient.store(true, Ordering::Relaxed);
+                            });
                         }
                     }
                 })?;

@@ -136,7 +136,7 @@ pub(super) fn supply_recorded(
     let cache = cache_folder();
     let project = Project::open(Path::new(LOCK), cache.as_deref(), Access::default())?;
     for (reference, role) in references {
-        if let Some(plugin) = record.plugins.get(&role) {
+        if let Some(plugin) = record.basis.plugins.get(&role) {
             project.supply_recorded(host, reference, &plugin.sha256)?;
         }
     }

@@ -17,8 +17,8 @@ mod stored;
 mod writer;
 
 pub use manifest::{
-    CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointScore, CheckpointState, PluginState, Position,
-    TimeSpent,
+    CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointScore, CheckpointState, Counted, PluginState,
+    Position, TimeSpent,
 };
 pub use stored::{Found, Stored};
 pub use writer::CheckpointWriter;

@@ -31,12 +31,14 @@ pub enum RunError {
         path: PathBuf,
     },
     /// The folder belongs to another experiment.
-    #[error("`{}` holds a run of another experiment; choose another folder with `--out`, or undo these differences:\n{differences}", path.display())]
+    #[error("`{}` holds a run of another experiment; {}:{differences}", path.display(), if *fixed { "these settings decide which networks it has and cannot change in it, so undo them, or choose another folder with `--out`" } else { "choose another folder with `--out`, go on with what changed by `--changed`, or undo these differences" })]
     OtherExperiment {
         /// The folder.
         path: PathBuf,
-        /// One line a difference.
+        /// Every difference on a line of its own.
         differences: String,
+        /// Whether these can never change in a run.
+        fixed: bool,
     },
     /// A file does not hold what it should.
     #[error("`{}` is damaged: {reason}; {repair}", path.display())]

@@ -60,7 +60,7 @@ impl RunFolder {
                 Ok(None)
             };
         }
-        let record: RunRecord = read_json(&path.join(RECORD))?;
+        let mut record: RunRecord = read_json(&path.join(RECORD))?;
         if record.format > FORMAT {
             return Err(RunError::Format {
                 path: path.join(RECORD),
@@ -77,7 +77,16 @@ impl RunFolder {
             return Err(damaged(&file, &"it is missing"));
         }
         let text = String::from_utf8(read(&file)?).map_err(|error| damaged(&file, &error))?;
-        if sha256(text.as_bytes()) != record.experiment_sha256 {
+        let found = sha256(text.as_bytes());
+        // A change is made when the experiment has changed; the record says so before.
+        if found != record.basis.experiment_sha256
+            && let Some(change) = record
+                .changes
+                .pop_if(|last| last.before.experiment_sha256 == found)
+        {
+            record.basis = change.before;
+        }
+        if found != record.basis.experiment_sha256 {
             return Err(damaged(
                 &file,
                 &format!("its digest differs from the one in {RECORD}"),
@@ -104,6 +113,16 @@ impl RunFolder {
         folder.write_json(Path::new(RECORD), record)?;
         folder.write(Path::new(EXPERIMENT), experiment_toml.as_bytes())?;
         Ok(folder)
+    }
+
+    /// Lets the run go on with another experiment, or with other plugins or pictures; `record` has the
+    /// change. The experiment is written last: until then nothing has changed.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn change(&self, experiment_toml: &str, record: &RunRecord) -> Result<(), RunError> {
+        self.write_json(Path::new(RECORD), record)?;
+        self.write(Path::new(EXPERIMENT), experiment_toml.as_bytes())
     }
 
     /// Makes a new run folder with the experiment and the record that a unit of somebody else

@@ -30,7 +30,7 @@ mod unit;
 pub use calls::CallWriter;
 pub use checkpoint::{
     AVERAGE_FILE, CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointScore, CheckpointState,
-    CheckpointWriter, Found, NETWORK_FILE, OPTIMIZER_FILE, PluginState, Position, Stored,
+    CheckpointWriter, Counted, Found, NETWORK_FILE, OPTIMIZER_FILE, PluginState, Position, Stored,
     TimeSpent,
 };
 pub use error::RunError;
@@ -39,6 +39,8 @@ pub use folder::{EventWriter, RunFolder};
 pub use lease::{BEAT, Lease, LeaseRecord, SILENCE};
 pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};
 pub use process::Process;
-pub use record::{FORMAT, Imported, LeftOutCount, PluginRecord, RunRecord, UnitResult};
+pub use record::{
+    Basis, Change, FORMAT, Imported, LeftOutCount, PluginRecord, RunRecord, UnitResult,
+};
 pub use state::{Moment, Overview, UnitOverview, UnitState};
 pub use unit::Unit;

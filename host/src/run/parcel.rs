@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::folder::write_whole;
-use super::{FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use super::{Change, FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
 use crate::experiment::Experiment;
 
@@ -106,6 +106,15 @@ pub enum ParcelError {
         /// The units that can be shared.
         known: String,
     },
+    /// A unit that was begun before the experiment of its run changed: its parcel would not say what it
+    /// was trained with.
+    #[error("`{name}` was begun before the experiment of `{}` changed, so the settings that would go with it are not those that it was trained with; to share it, delete the folder `units/{name}` and run the unit again", path.display())]
+    Older {
+        /// The unit.
+        name: String,
+        /// The run folder.
+        path: PathBuf,
+    },
     /// A file is not there.
     #[error("`{from}` is no unit: it has no `{file}` (a unit is shared with `incubate unit push`)")]
     Missing {
@@ -148,6 +157,13 @@ impl Parcel {
                 .join(", "),
         })?;
         let (weights, result) = run.weights(unit, "push")?;
+        let before = |change: &Change| change.finished.get(name) == Some(&result.weights_sha256);
+        if result.changed || record.changes.iter().any(before) {
+            return Err(ParcelError::Older {
+                name: name.to_owned(),
+                path: folder.to_path_buf(),
+            });
+        }
         let files: Vec<ParcelFile> = FILES
             .into_iter()
             .zip([
@@ -169,7 +185,7 @@ impl Parcel {
             unit: unit.to_string(),
             modules,
             meta_sha256: result.built_from.get("meta").cloned(),
-            data_sha256: record.data_sha256.clone(),
+            data_sha256: record.basis.data_sha256.clone(),
             plugins: plugins(&record),
             files: digests(&files),
         };
@@ -243,7 +259,7 @@ impl Parcel {
             .map_err(|why| bad("experiment.toml", why))?;
         let record: RunRecord = json(bytes(1)).map_err(|why| bad("run.json", why))?;
         let result: UnitResult = json(bytes(2)).map_err(|why| bad("result.json", why))?;
-        if record.experiment_sha256 != found["experiment.toml"] {
+        if record.basis.experiment_sha256 != found["experiment.toml"] {
             return Err(bad(
                 "run.json",
                 "it was written for another `experiment.toml`".to_owned(),
@@ -284,7 +300,7 @@ impl Parcel {
             unit: unit.to_string(),
             modules: record.division.len(),
             meta_sha256: result.built_from.get("meta").cloned(),
-            data_sha256: record.data_sha256.clone(),
+            data_sha256: record.basis.data_sha256.clone(),
             plugins: plugins(&record),
             files: found,
         };
@@ -396,6 +412,7 @@ const DESCRIPTION_FILE: &str = "unit.json";
 /// The plugins of a run in one line each.
 fn plugins(record: &RunRecord) -> BTreeMap<String, String> {
     record
+        .basis
         .plugins
         .iter()
         .map(|(role, plugin)| {

@@ -17,6 +17,22 @@ pub struct RunRecord {
     pub format: u32,
     /// The version of that host.
     pub host_version: String,
+    /// What is trained, with which plugins and pictures.
+    #[serde(flatten)]
+    pub basis: Basis,
+    /// The depths that the partition scheme answered, module by module.
+    pub division: Vec<ModuleDepth>,
+    /// The partition scheme that failed and was replaced, if it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Replacement>,
+    /// How the run went on with something else, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// What the units of a run are made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Basis {
     /// The digest of `experiment.toml`.
     pub experiment_sha256: String,
     /// The digest of the pictures.
@@ -26,15 +42,21 @@ pub struct RunRecord {
     /// The digests of teachers that lie in files, by phase.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, String>,
-    /// The depths that the partition scheme answered, module by module.
-    pub division: Vec<ModuleDepth>,
-    /// The partition scheme that failed and was replaced, if it was.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fallbacks: Vec<Replacement>,
     /// The pictures that cannot be decoded and are left out, each with the reason, when the
     /// experiment allows that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+}
+
+/// A run that went on with something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it was made from until then.
+    pub before: Basis,
+    /// What changed, one sentence each.
+    pub differences: Vec<String>,
+    /// The units that were finished, which stay as they are, with the digests of their weights.
+    pub finished: BTreeMap<String, String>,
 }
 
 /// A plugin that took part in a run.
@@ -106,6 +128,9 @@ pub struct UnitResult {
     /// Pictures that cannot be decoded and were left out, when the experiment allows that.
     #[serde(default, skip_serializing_if = "LeftOutCount::is_empty")]
     pub left_out: LeftOutCount,
+    /// Whether the experiment changed while the unit was trained, see [`RunRecord::changes`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
     /// Where the weights come from, when the unit was not trained here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,

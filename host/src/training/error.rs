@@ -321,7 +321,7 @@ pub enum TrainError {
     },
     /// The plugins or pictures are not those that the run began with.
     #[error(
-        "{what} changed since this run began: {before} then, {now} now; restore it, or start again in another folder with `--out`"
+        "{what} changed since this run began: {before} then, {now} now; restore it, start again in another folder with `--out`, or let `incubate run` go on with what changed by `--changed`"
     )]
     Changed {
         /// The plugin's role or the data.

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use thiserror::Error;
 
 use super::cost::depths;
-use super::difference::differences;
+use super::difference::{differences, lines};
 use crate::experiment::Experiment;
 use crate::model::{ModelError, WeightsError, load_network, load_stage};
 use crate::phase::Phase;
@@ -40,7 +40,7 @@ pub enum ExchangeError {
     #[error(transparent)]
     Run(#[from] RunError),
     /// The unit comes from another experiment.
-    #[error("unit `{unit}` was trained with other settings than the run in `{}`; pull it into another folder, or undo these differences:\n{differences}", path.display())]
+    #[error("unit `{unit}` was trained with other settings than the run in `{}`; pull it into another folder, or undo these differences:{differences}", path.display())]
     OtherExperiment {
         /// The unit.
         unit: String,
@@ -195,7 +195,7 @@ fn same_run(
         return Err(ExchangeError::OtherExperiment {
             unit,
             path: path.to_path_buf(),
-            differences: differences(&ours, &theirs),
+            differences: lines(&differences(&ours, &theirs)),
         });
     }
     let differs = |what: &str, theirs: String, ours: String| ExchangeError::OtherRun {
@@ -205,11 +205,11 @@ fn same_run(
         ours,
         path: path.to_path_buf(),
     };
-    if record.data_sha256 != parcel.record.data_sha256 {
+    if record.basis.data_sha256 != parcel.record.basis.data_sha256 {
         return Err(differs(
             "set of pictures",
-            parcel.record.data_sha256.clone(),
-            record.data_sha256.clone(),
+            parcel.record.basis.data_sha256.clone(),
+            record.basis.data_sha256.clone(),
         ));
     }
     if record.division != parcel.record.division {
@@ -224,11 +224,22 @@ fn same_run(
         Unit::Train(phase) => phase.kind(),
         Unit::Assemble => return Ok(()),
     };
-    let teacher = |record: &RunRecord| record.teachers.get(phase).cloned().unwrap_or_default();
+    let teacher = |record: &RunRecord| {
+        record
+            .basis
+            .teachers
+            .get(phase)
+            .cloned()
+            .unwrap_or_default()
+    };
     if teacher(record) != teacher(&parcel.record) {
         return Err(differs("teacher", teacher(&parcel.record), teacher(record)));
     }
-    let plugins = record.plugins.keys().chain(parcel.record.plugins.keys());
+    let plugins = record
+        .basis
+        .plugins
+        .keys()
+        .chain(parcel.record.basis.plugins.keys());
     let own = plugins.filter(|role| {
         let rest = role
             .strip_prefix(phase)
@@ -238,6 +249,7 @@ fn same_run(
     for role in own.collect::<BTreeSet<_>>() {
         let digest = |record: &RunRecord| {
             record
+                .basis
                 .plugins
                 .get(role)
                 .map_or_else(|| "none".to_owned(), |plugin| plugin.sha256.clone())

@@ -38,5 +38,5 @@ pub use prepare::{Configured, LossPart, PhasePlugins, Prepared, prepare};
 pub use rates::{PlannedRate, PlannedRates, planned_rates};
 pub use ratio::{Ratio, Ratios, UnitRatio};
 pub use report::{Report, Row, Spent};
-pub use runner::{ImportError, ImportOutcome, Runner};
+pub use runner::{Changed, ImportError, ImportOutcome, Runner};
 pub use teacher::TeacherFile;

@@ -90,6 +90,8 @@ pub(super) struct Outcome {
     pub(super) seen: Seen,
     /// Pictures by the last module that the gradient of their loss entered from behind.
     pub(super) reached: BTreeMap<usize, u64>,
+    /// Whether the experiment changed meanwhile.
+    pub(super) changed: bool,
 }
 
 /// What changes while a phase is trained.
@@ -102,6 +104,8 @@ struct State<'a> {
     loss: Terms<'a>,
     seen: Seen,
     reached: BTreeMap<usize, u64>,
+    /// Whether the experiment changed since the unit began.
+    changed: bool,
     fallbacks: Vec<Replacement>,
     roll_backs: Vec<RollBack>,
     /// What the rates of the schedule are multiplied by.
@@ -173,6 +177,7 @@ impl PhaseTraining<'_> {
             loss: Terms::start(&self.plugins.loss, context).map_err(start)?,
             seen: Seen::default(),
             reached: BTreeMap::new(),
+            changed: false,
             fallbacks: Vec::new(),
             roll_backs: Vec::new(),
             rate_factor: 1.0,
@@ -237,6 +242,7 @@ impl PhaseTraining<'_> {
             roll_backs: state.roll_backs,
             seen: state.seen,
             reached: state.reached,
+            changed: state.changed,
         })
     }
 

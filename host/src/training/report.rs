@@ -6,7 +6,7 @@ use super::TrainError;
 use crate::event::{Replacement, RollBack};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
-use crate::run::{LeftOutCount, RunFolder, Unit, UnitResult};
+use crate::run::{Change, LeftOutCount, RunFolder, Unit, UnitResult};
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,6 +65,8 @@ pub struct Report {
     /// Pictures that cannot be decoded and are left out.
     #[serde(skip_serializing_if = "LeftOutCount::is_empty")]
     pub left_out: LeftOutCount,
+    /// How the experiment changed since the run began, in order.
+    pub changes: Vec<Change>,
 }
 
 impl Report {
@@ -157,6 +159,7 @@ impl Report {
                 .flat_map(|(_, result)| result.roll_backs.iter().cloned())
                 .collect(),
             left_out: LeftOutCount::default(),
+            changes: Vec::new(),
         }
     }
 
@@ -257,6 +260,7 @@ mod tests {
             fallbacks: Vec::new(),
             roll_backs: Vec::new(),
             left_out: LeftOutCount::default(),
+            changed: false,
             imported: None,
         };
         (unit, result)

@@ -1,38 +1,36 @@
 //! Running units on a run folder, in their order, each only once.
 
 mod import;
+mod open;
 mod provenance;
 mod resume;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
 
 use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
-use super::difference::differences;
-use super::division::{Division, divide};
 use super::evaluation::{Answers, Validation};
 use super::fallback::Standby;
 use super::guides::{Guides, Seen, Wanted};
 use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
 use super::start::StartFile;
-use super::{PhaseCost, Prepared, TeacherFile, TrainError, precision, weights};
+use super::{PhaseCost, Prepared, TeacherFile, TrainError};
 use crate::device::Chosen;
-use crate::digest;
 use crate::event::{Event, Observer, Replacement};
 use crate::experiment::Teacher;
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
-use crate::run::{CallWriter, FORMAT, Found, RunError, RunFolder, RunRecord, Unit, UnitResult};
+use crate::run::{CallWriter, Change, Found, RunError, RunFolder, Unit, UnitResult};
 use crate::stop::Stop;
 
 pub use import::{ImportError, ImportOutcome};
+pub use open::Changed;
 
 /// Updates between two reads of losses, on a device where a read makes training wait.
 const READ_EVERY_ON_GPU: usize = 20;
@@ -46,6 +44,8 @@ pub struct Runner {
     division: Vec<ModuleDepth>,
     /// The partition scheme that failed and was replaced, if it was.
     fallbacks: Vec<Replacement>,
+    /// How the experiment changed since the run began.
+    changes: Vec<Change>,
     /// The run folder.
     folder: RunFolder,
     /// The device that trains.
@@ -75,98 +75,6 @@ impl Observer for Both<'_> {
 }
 
 impl Runner {
-    /// Opens the run in `path`, or begins one there.
-    ///
-    /// # Errors
-    /// When the device does not compute in a precision that the experiment asks for; when the folder
-    /// holds something else, another experiment, or the plugins or pictures changed since the run
-    /// began; when the partition scheme fails.
-    pub fn open(prepared: Prepared, path: &Path, device: Chosen) -> Result<Self, TrainError> {
-        precision::check(prepared.experiment(), &device)?;
-        let toml = toml::to_string(prepared.experiment()).map_err(|error| {
-            std::io::Error::other(format!("cannot write the experiment as TOML: {error}"))
-        })?;
-        let plugins = prepared.records();
-        let teachers = prepared.teachers();
-        let data_sha256 = prepared.resolved.dataset.digest.clone();
-        let (folder, division, fallbacks) =
-            if let Some((folder, experiment, record)) = RunFolder::open(path)? {
-                let (recorded, given) = (experiment.identity(), prepared.experiment().identity());
-                if recorded != given {
-                    return Err(RunError::OtherExperiment {
-                        path: path.to_path_buf(),
-                        differences: differences(&recorded, &given),
-                    }
-                    .into());
-                }
-                for (role, before) in &record.plugins {
-                    if let Some(now) = plugins.get(role)
-                        && now.sha256 != before.sha256
-                    {
-                        return Err(TrainError::Changed {
-                            what: format!("the plugin for `{role}` ({})", before.origin),
-                            before: before.sha256.clone(),
-                            now: now.sha256.clone(),
-                        });
-                    }
-                }
-                for (phase, before) in &record.teachers {
-                    if let Some(now) = teachers.get(phase)
-                        && now != before
-                    {
-                        return Err(TrainError::Changed {
-                            what: format!("the teacher of `{phase}`"),
-                            before: before.clone(),
-                            now: now.clone(),
-                        });
-                    }
-                }
-                if record.data_sha256 != data_sha256 {
-                    return Err(TrainError::Changed {
-                        what: "the pictures".to_owned(),
-                        before: record.data_sha256,
-                        now: data_sha256,
-                    });
-                }
-                (folder, record.division, record.fallbacks)
-            } else {
-                let Division {
-                    depths: division,
-                    replaced,
-                    calls,
-                } = divide(&prepared, &device.device)?;
-                weights::check_grants(&prepared, &division)?;
-                StartFile::check_all(prepared.experiment(), &division)?;
-                let record = RunRecord {
-                    format: FORMAT,
-                    host_version: env!("CARGO_PKG_VERSION").to_owned(),
-                    experiment_sha256: digest::sha256(toml.as_bytes()),
-                    data_sha256,
-                    teachers,
-                    plugins,
-                    division,
-                    fallbacks: replaced.into_iter().collect(),
-                    left_out: prepared.resolved.dataset.left_out_names(),
-                };
-                let folder = RunFolder::create(path, &toml, &record)?;
-                if let Some(bytes) = prepared.record_calls {
-                    let mut writer = folder.call_writer(None, bytes)?;
-                    for call in &calls {
-                        writer.write(call)?;
-                    }
-                }
-                (folder, record.division, record.fallbacks)
-            };
-        Ok(Self {
-            prepared,
-            division,
-            fallbacks,
-            folder,
-            device,
-            stop: Stop::default(),
-        })
-    }
-
     /// Lets the run end early when `stop` is asked: at the next place where nothing is lost.
     #[must_use]
     pub fn stopping_at(self, stop: Stop) -> Self {
@@ -272,6 +180,7 @@ impl Runner {
         let kept = &experiment.assembly.meta;
         let mut report = Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)?;
         report.left_out = self.left_out();
+        report.changes.clone_from(&self.changes);
         Ok(report)
     }
 
@@ -365,16 +274,19 @@ impl Runner {
             Unit::Assemble => self.assemble(&mut both)?,
         };
         result.seconds = (spent.unwrap_or_default() + begun.elapsed()).as_secs_f64();
-        let result = self.folder.finish(unit, &weights, result)?;
-        let kept = self.prepared.experiment().checkpoint;
-        self.folder.finish_checkpoints(unit, kept)?;
-        both.observe(&Event::UnitFinished {
+        let finished = Event::UnitFinished {
             unit: unit.to_string(),
             loss: result.loss,
             accuracy: result.accuracy,
             top5: result.top5,
             seconds: result.seconds,
-        })?;
+        };
+        // The result makes the unit finished, so the log is complete before.
+        both.log.observe(&finished)?;
+        self.folder.finish(unit, &weights, result)?;
+        let kept = self.prepared.experiment().checkpoint;
+        self.folder.finish_checkpoints(unit, kept)?;
+        both.again(&finished)?;
         Ok(())
     }
 
@@ -522,6 +434,7 @@ impl Runner {
                 roll_backs: Vec::new(),
                 seen: Seen::default(),
                 reached: BTreeMap::new(),
+                changed: false,
             }
         } else {
             training.train(built.network, found.newest, calls, observer)?
@@ -551,6 +464,7 @@ impl Runner {
             backward_macs: u128::from(pictures) * u128::from(cost.macs.backward) - saved,
             fallbacks: outcome.fallbacks,
             roll_backs: outcome.roll_backs,
+            changed: outcome.changed,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };
         let mut metadata = self.metadata(Unit::Train(phase), &network, &result);

@@ -19,10 +19,14 @@ pub const CHECKPOINT_FORMAT: u32 = 1;
 pub struct CheckpointState {
     /// What it was trained from; training goes on only where that is the same.
     pub origin: CheckpointOrigin,
+    /// Whether the experiment changed since the unit began.
+    pub changed: bool,
     /// The device that trained, in words.
     pub device: String,
     /// What comes next.
     pub position: Position,
+    /// What that counts.
+    pub counted: Counted,
     /// The learning rates that the schedule gave, one for each group of parameters.
     pub rates: Vec<Exact>,
     /// What they are multiplied by.
@@ -70,6 +74,15 @@ pub struct CheckpointOrigin {
     pub data_sha256: String,
     /// The digests of the weights that the unit was built from, by unit.
     pub built_from: BTreeMap<String, String>,
+}
+
+/// What the numbers of updates and batches of a checkpoint mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Pictures of an update.
+    pub batch: u64,
+    /// Updates of an epoch.
+    pub updates_per_epoch: u64,
 }
 
 /// The next update.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{Manifest, NoManifest};
 use super::writer::clear_leftovers;
-use super::{CHECKPOINT_FORMAT, CheckpointState, DAMAGED, FILES, MANIFEST_FILE, name};
+use super::{
+    CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointState, DAMAGED, FILES, MANIFEST_FILE, name,
+};
 use crate::digest::sha256;
 use crate::run::{RunError, RunFolder, Unit};
 
@@ -62,14 +64,19 @@ impl RunFolder {
         self.newest(unit, |_| true)
     }
 
-    /// The newest checkpoint of a unit, of those after less than `before` updates, to which training
-    /// goes back when it diverges. Those that are found damaged are renamed.
+    /// The newest checkpoint of a unit, of those of this training after less than `before` updates, to
+    /// which training goes back when it diverges. Those that are found damaged are renamed.
     ///
     /// # Errors
     /// As [`Self::take_up`].
-    pub fn roll_back_point(&self, unit: Unit, before: u64) -> Result<Found, RunError> {
+    pub fn roll_back_point(
+        &self,
+        unit: Unit,
+        origin: &CheckpointOrigin,
+        before: u64,
+    ) -> Result<Found, RunError> {
         self.newest(unit, |state| {
-            state.roll_back_point && state.position.update < before
+            state.roll_back_point && state.origin == *origin && state.position.update < before
         })
     }
 
@@ -77,12 +84,16 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn has_roll_back_point(&self, unit: Unit) -> Result<bool, RunError> {
+    pub fn has_roll_back_point(
+        &self,
+        unit: Unit,
+        origin: &CheckpointOrigin,
+    ) -> Result<bool, RunError> {
         let folder = self.checkpoints_path(unit);
         let updates = listed(&folder)?;
         Ok(updates.into_iter().rev().any(|update| {
             manifest_of(&folder.join(name(update)))
-                .is_ok_and(|manifest| manifest.state.roll_back_point)
+                .is_ok_and(|found| found.state.roll_back_point && found.state.origin == *origin)
         }))
     }
 
@@ -119,6 +130,22 @@ impl RunFolder {
             }
         }
         Ok(found)
+    }
+}
+
+impl RunFolder {
+    /// Deletes every checkpoint of a unit.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn discard_checkpoints(&self, unit: Unit) -> Result<(), RunError> {
+        self.check_lease()?;
+        let folder = self.checkpoints_path(unit);
+        fs::remove_dir_all(&folder).map_err(|source| RunError::File {
+            action: "remove",
+            path: folder,
+            source,
+        })
     }
 }
 

@@ -22,6 +22,7 @@ fn state(update: u64) -> CheckpointState {
             data_sha256: "d".to_owned(),
             built_from: BTreeMap::from([("meta".to_owned(), "m".to_owned())]),
         },
+        changed: false,
         device: "a device".to_owned(),
         position: Position {
             epoch: 1,
@@ -31,6 +32,10 @@ fn state(update: u64) -> CheckpointState {
         rate_factor: Exact(1.0),
         roll_backs: Vec::new(),
         roll_back_point: false,
+        counted: Counted {
+            batch: 4,
+            updates_per_epoch: 9,
+        },
         rates: vec![Exact(0.1 + 0.2), Exact(f64::MIN_POSITIVE)],
         plugins: vec![PluginState {
             role: "schedule".to_owned(),

@@ -8,11 +8,12 @@ use super::terms::Terms;
 use super::{PhaseTraining, State};
 use crate::event::Event;
 use crate::model::{Tensors, WeightsError, trained_tensors, with_trained};
+use crate::optimizer::Average;
 use crate::plugin::{Context, Exact};
 use crate::random::Seed;
 use crate::run::{
-    AVERAGE_FILE, CheckpointScore, CheckpointState, NETWORK_FILE, OPTIMIZER_FILE, Position, Stored,
-    TimeSpent, Unit,
+    AVERAGE_FILE, CheckpointScore, CheckpointState, Counted, NETWORK_FILE, OPTIMIZER_FILE,
+    Position, Stored, TimeSpent, Unit,
 };
 use crate::training::TrainError;
 use crate::training::evaluation::Score;
@@ -73,11 +74,16 @@ impl PhaseTraining<'_> {
             .transpose()?;
         let taken = CheckpointState {
             origin: self.origin.clone(),
+            changed: state.changed,
             device: self.device_name.to_owned(),
             position: Position {
                 epoch: state.epoch,
                 batch: state.index,
                 update: state.update,
+            },
+            counted: Counted {
+                batch: self.cost.batch,
+                updates_per_epoch: self.cost.updates_per_epoch,
             },
             rates: state.rates.map(Exact).to_vec(),
             rate_factor: Exact(state.rate_factor),
@@ -169,6 +175,7 @@ impl PhaseTraining<'_> {
             path: path.clone(),
             source,
         };
+        let has_average = files.contains_key(AVERAGE_FILE);
         let mut tensors = |name: &str| {
             let bytes = files.remove(name).ok_or_else(|| WeightsError::Missing {
                 names: vec![name.to_owned()],
@@ -183,13 +190,19 @@ impl PhaseTraining<'_> {
         let optimizer = &mut state.optimizer;
         let restored = optimizer.restore(&state.network, moments, &plain);
         restored.map_err(unfit)?;
-        if let Some(average) = &mut state.average {
+        // Then somebody let the run go on all the same.
+        let changed = saved.origin != self.origin;
+        if let Some(average) = &mut state.average
+            && !has_average
+        {
+            *average = Average::new(&state.network, self.config.ema, self.config.ema_warm_up);
+        } else if let Some(average) = &mut state.average {
             let values = tensors(AVERAGE_FILE).map_err(unfit)?;
             let restored = average.restore(&state.network, values, &plain);
             restored.map_err(unfit)?;
         }
         let position = saved.position;
-        self.restore_plugins(state, &path, &saved)?;
+        self.restore_plugins(state, &path, &saved, changed)?;
         for (rate, saved) in state.rates.iter_mut().zip(&saved.rates) {
             *rate = saved.0;
         }
@@ -200,6 +213,7 @@ impl PhaseTraining<'_> {
             meta: saved.seen_by_meta,
             teacher: saved.seen_by_teacher,
         };
+        state.changed = saved.changed || changed;
         state.reached = saved.reached;
         state.score = saved.score.map(|score| Score {
             loss: score.loss.0,
@@ -211,24 +225,45 @@ impl PhaseTraining<'_> {
         state.besides = saved.spent.plugins;
         (state.epoch, state.index) = (position.epoch, position.batch);
         state.update = position.update;
+        if changed {
+            self.ask_rates(state, position.batch)?;
+        }
         Ok(())
     }
+
+    /// Lets every plugin go on where it was. When the experiment `changed`, one that is not the same any
+    /// more begins anew, and that is said.
 
     fn restore_plugins<'s>(
         &'s self,
         state: &mut State<'s>,
         path: &std::path::Path,
         saved: &CheckpointState,
+        changed: bool,
     ) -> Result<(), TrainError> {
         let context = Context {
             seed: Seed(self.seed),
             phase: self.phase,
         };
         let schedule = &self.plugins.schedule;
+        let mut anew = Vec::new();
+        let mut accept = |reason| match reason {
+            NotResumed::Other { what, before, now } if changed => {
+                anew.push(format!(
+                    "the {what} begins anew: it was {before}, and is {now}"
+                ));
+                Ok(())
+            }
+            reason => Err(reason),
+        };
         let resumed = plugin_state(&saved.plugins, "schedule", schedule)
             .and_then(|plugin| Standby::resume(schedule, context, "schedule", plugin))
+            .or_else(|reason| {
+                accept(reason)?;
+                Standby::start(schedule, context, "schedule").map_err(NotResumed::Failed)
+            })
             .and_then(|schedule| {
-                let loss = Terms::resume(&self.plugins.loss, context, &saved.plugins)?;
+                let loss = Terms::resume(&self.plugins.loss, context, &saved.plugins, &mut accept)?;
                 Ok((schedule, loss))
             });
         let position = saved.position;
@@ -244,6 +279,12 @@ impl PhaseTraining<'_> {
                 source,
             },
         })?;
+        for note in anew {
+            state.observer.observe(&Event::UnitNote {
+                unit: self.phase.to_string(),
+                note,
+            })?;
+        }
         Ok(())
     }
 }

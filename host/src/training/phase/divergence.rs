@@ -28,7 +28,7 @@ impl PhaseTraining<'_> {
     /// Makes where training begins, or goes on, the place to go back to, unless there is one.
     pub(super) fn begin_roll_back(&self, state: &mut State<'_>) -> Result<(), TrainError> {
         let unit = Unit::Train(self.phase);
-        if self.rolls_back() && !self.folder.has_roll_back_point(unit)? {
+        if self.rolls_back() && !self.folder.has_roll_back_point(unit, &self.origin)? {
             state.point_at = Some(state.update);
             self.write_checkpoint(state, std::time::Instant::now())?;
         }
@@ -66,7 +66,7 @@ impl PhaseTraining<'_> {
         if !self.rolls_back() || spent {
             return Err(error.with_way_out(newest(false)?));
         }
-        let found = self.folder.roll_back_point(unit, bad)?;
+        let found = self.folder.roll_back_point(unit, &self.origin, bad)?;
         let Some(stored) = found.newest else {
             return Err(error.with_way_out(newest(true)?));
         };

@@ -62,7 +62,8 @@ impl<'a> Terms<'a> {
         Ok(Self(terms.collect::<Result<_, _>>()?))
     }
 
-    /// Every hook goes on where its part of `saved` says.
+    /// Every hook goes on where its part of `saved` says, or begins anew when it is another one and
+    /// `accept` has nothing against that.
     ///
     /// # Errors
     /// As [`Standby::resume`]; a hook has no part in `saved`.
@@ -70,10 +71,16 @@ impl<'a> Terms<'a> {
         parts: &'a [LossPart],
         context: Context,
         saved: &[PluginState],
+        mut accept: impl FnMut(NotResumed) -> Result<(), NotResumed>,
     ) -> Result<Self, NotResumed> {
         let terms = parts.iter().map(|part| {
-            let state = plugin_state(saved, &part.name, &part.configured)?;
-            let hook = Standby::resume(&part.configured, context, &part.name, state)?;
+            let (configured, role) = (&part.configured, &part.name);
+            let hook = plugin_state(saved, role, configured)
+                .and_then(|state| Standby::resume(configured, context, role, state))
+                .or_else(|reason| {
+                    accept(reason)?;
+                    Standby::start(configured, context, role).map_err(NotResumed::Failed)
+                })?;
             Ok(Term { part, hook })
         });
         Ok(Self(terms.collect::<Result<_, _>>()?))

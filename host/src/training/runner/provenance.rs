@@ -37,6 +37,7 @@ impl Runner {
             fallbacks: Vec::new(),
             roll_backs: Vec::new(),
             left_out: self.left_out(),
+            changed: false,
             imported: None,
         }
     }
