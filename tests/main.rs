@@ -14,15 +14,23 @@ mod check;
 mod checkpoints;
 mod command;
 mod contracts;
+mod corrupt_pictures;
 mod data;
+mod divergence;
 mod doctor;
 mod evaluation;
 mod examples;
 mod fallback;
+#[cfg(target_os = "linux")]
+mod faults;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod grants;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod interrupted;
+#[cfg(target_os = "linux")]
+mod kills;
 #[cfg(target_os = "linux")]
 mod leases;
 mod lock;

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plugin::Exact;
+
 /// A plugin that failed, and the built-in one that went on in its place until the unit ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replacement {
@@ -40,6 +42,45 @@ impl fmt::Display for Replacement {
         write!(
             formatter,
             "{plugin} failed in `{hook}` at epoch {epoch}, update {update}, and built-in `{fallback}` goes on in its place: {reason}"
+        )
+    }
+}
+
+/// Training that went back to a checkpoint because the loss was not a number any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RollBack {
+    /// The unit.
+    pub unit: String,
+    /// The epoch in which that was found, from 0.
+    pub epoch: u32,
+    /// The update, from 0.
+    pub update: u64,
+    /// What was found.
+    pub reason: String,
+    /// The epoch with which training goes on, from 0.
+    pub to_epoch: u32,
+    /// The update with which it goes on, from 0.
+    pub to_update: u64,
+    /// Updates that were made since that one, and are made once more.
+    pub lost: u64,
+    /// What every learning rate is multiplied by from there on; text in JSON, so that every bit of it
+    /// survives.
+    pub rate_factor: Exact,
+}
+
+impl fmt::Display for RollBack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            update,
+            reason,
+            to_update,
+            rate_factor,
+            ..
+        } = self;
+        write!(
+            formatter,
+            "{reason} at update {update}, and training went back to update {to_update} and on with {:?} times the rates of the schedule",
+            rate_factor.0
         )
     }
 }
@@ -120,6 +161,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         damaged: Vec<String>,
     },
+    /// Pictures that cannot be decoded are left out of everything, as the experiment wants.
+    PicturesLeftOut {
+        /// How many of the training pictures.
+        train: usize,
+        /// How many of the validation pictures: every score is of the others.
+        validation: usize,
+        /// The files, each with the reason.
+        pictures: Vec<String>,
+    },
+    /// The loss was not a number any more, and training went back to a checkpoint.
+    RolledBack(RollBack),
     /// The weights changed once.
     Update {
         /// The unit.

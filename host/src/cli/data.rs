@@ -196,6 +196,7 @@ fn inspect(options: &ExperimentOptions, as_json: bool) -> Result<()> {
             "evaluation_crop": dataset.evaluation_crop,
             "normalisation": dataset.normalisation,
             "ignored_files": dataset.ignored_files,
+            "left_out": dataset.left_out_names(),
             "train": dataset.train.len(),
             "validation": dataset.validation.len(),
             "classes": classes
@@ -239,6 +240,9 @@ fn inspect(options: &ExperimentOptions, as_json: bool) -> Result<()> {
             "  files that are no pictures: {}",
             thousands(dataset.ignored_files as u64)
         ))?;
+    }
+    for name in dataset.left_out_names() {
+        print(&format!("  left out: {name}"))?;
     }
     print("")?;
     let rows: Vec<Vec<String>> = dataset

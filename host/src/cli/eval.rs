@@ -60,7 +60,11 @@ pub(super) fn eval(options: &EvalOptions) -> Result<()> {
         let units = units.iter().map(ToString::to_string).collect();
         return Err(EvalError::SeveralUnits { units }.into());
     }
-    for replacement in runner.report()?.fallbacks {
+    let report = runner.report()?;
+    if let Some(sentence) = report.without_pictures() {
+        super::warn(&sentence);
+    }
+    for replacement in report.fallbacks {
         super::warn(&format!("{}: {replacement}", replacement.unit));
     }
     let mut rows = Vec::new();

@@ -124,7 +124,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             TrainError::PluginFailed { .. }
             | TrainError::NotConnected { .. }
             | TrainError::Loss { .. } => Some(PLUGIN_FAILED),
-            TrainError::NotFinite { .. } => Some(DIVERGED),
+            TrainError::NotFinite { .. } | TrainError::NotFiniteScore { .. } => Some(DIVERGED),
             TrainError::Precision { .. } => Some(DEVICE),
             TrainError::Data(_) => Some(DATA),
             TrainError::Model(_)
@@ -140,10 +140,14 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             | TrainError::OtherCheckpoint { .. }
             | TrainError::UnfitCheckpoint { .. }
             | TrainError::Changed { .. } => Some(RUN_FOLDER),
-            TrainError::Observer(_)
-            | TrainError::Stopped { .. }
-            | TrainError::StoppedBefore { .. } => None,
-            TrainError::Recorded { source, .. } => code_of(source.as_ref()),
+            TrainError::Observer(error) => error
+                .get_ref()
+                .and_then(|error| error.downcast_ref::<RunError>())
+                .and_then(|error| code_of(error)),
+            TrainError::Stopped { .. } | TrainError::StoppedBefore { .. } => None,
+            TrainError::Recorded { source, .. } | TrainError::Diverged { source, .. } => {
+                code_of(source.as_ref())
+            }
         };
     }
     if let Some(error) = cause.downcast_ref::<ExperimentError>() {

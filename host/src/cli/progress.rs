@@ -12,6 +12,8 @@ use crate::event::{Event, Observer};
 
 /// The least time between two plain lines about the same unit.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
+/// Pictures that are named when some are left out.
+const NAMED: usize = 8;
 /// Updates over which the shown loss and accuracy are averaged.
 const AVERAGED: usize = 50;
 
@@ -175,6 +177,32 @@ impl Observer for Progress {
                 Ok(())
             }
             Event::Note { text } => self.line(&format!("note: {text}")),
+            Event::PicturesLeftOut {
+                train,
+                validation,
+                pictures,
+            } => {
+                let style = anstyle::AnsiColor::Yellow.on_default().bold();
+                self.line(&format!(
+                    "{style}warning{style:#}: {train} training and {validation} validation pictures cannot be decoded and are left out:"
+                ))?;
+                for picture in pictures.iter().take(NAMED) {
+                    self.line(&format!("  {picture}"))?;
+                }
+                if pictures.len() > NAMED {
+                    let more = thousands((pictures.len() - NAMED) as u64);
+                    self.line(&format!("  and {more} more (`run.json` names all)"))?;
+                }
+                Ok(())
+            }
+            Event::RolledBack(roll_back) => {
+                if let Some(training) = &mut self.training {
+                    training.recent.clear();
+                }
+                let style = anstyle::AnsiColor::Yellow.on_default().bold();
+                let text = format!("{style}warning{style:#}: {roll_back}");
+                self.unit_line(&roll_back.unit, &text)
+            }
             Event::UnitSkipped { unit } => self.unit_line(unit, "finished before"),
             Event::UnitStarted {
                 unit,

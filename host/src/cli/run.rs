@@ -90,9 +90,10 @@ fn show(report: &Report, out: &Path) -> Result<()> {
         .rows
         .iter()
         .map(|row| {
-            let replaced = report.fallbacks.iter().any(|one| one.unit == row.unit);
+            let noted = report.fallbacks.iter().any(|one| one.unit == row.unit)
+                || report.roll_backs.iter().any(|one| one.unit == row.unit);
             let mut cells = vec![
-                format!("{}{}", row.title, if replaced { " *" } else { "" }),
+                format!("{}{}", row.title, if noted { " *" } else { "" }),
                 percent(row.accuracy),
             ];
             cells.extend(top5.then(|| row.top5.map_or_else(String::new, percent)));
@@ -130,6 +131,12 @@ fn show(report: &Report, out: &Path) -> Result<()> {
     print("is the trained module's depth.")?;
     for replacement in &report.fallbacks {
         print(&format!("* {}: {replacement}", replacement.unit))?;
+    }
+    for roll_back in &report.roll_backs {
+        print(&format!("* {}: {roll_back}", roll_back.unit))?;
+    }
+    if let Some(sentence) = report.without_pictures() {
+        print(&sentence)?;
     }
     for change in &report.changes {
         let units: Vec<&str> = change.finished.keys().map(String::as_str).collect();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::normalisation::KnownNormalisation;
 use super::picture::Dataset;
-use super::{DataError, Expected, digits, expected, folder, idx};
+use super::{Corrupt, DataError, Expected, digits, expected, folder, idx};
 
 /// The kinds of data sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ pub struct DataConfig {
     /// Standard deviation of each channel, with a default like the mean's; both or none are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub std: Option<Vec<f32>>,
+    /// What happens when a picture of a `folder` cannot be decoded: `abort` names it and ends, `skip`
+    /// leaves all such pictures out. Default: `abort`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<Corrupt>,
     /// Threads that decode and resize pictures. Default: as many as there are cores. They do not
     /// change the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +181,14 @@ impl DataConfig {
 /// If the configuration contradicts itself, or if data is missing or corrupt.
 pub fn open(config: &DataConfig) -> Result<Dataset, DataError> {
     let limits = config.limits()?;
+    if config.corrupt == Some(Corrupt::Skip) && config.set != DataSet::Folder {
+        return Err(DataError::Setting {
+            key: "corrupt",
+            value: "\"skip\"".to_owned(),
+            reason: "only pictures of the set `folder` are files of their own; take it out"
+                .to_owned(),
+        });
+    }
     let dataset = match config.set {
         DataSet::Digits => match &config.path {
             None => digits::open(config, limits),

@@ -52,6 +52,7 @@ pub(super) fn open(config: &DataConfig, limits: Limits) -> Result<Dataset, DataE
         train: Arc::new(train.limit(limit)),
         validation: Arc::new(validation.limit(limits.validation)),
         ignored_files: 0,
+        left_out: Vec::new(),
         digest: hexadecimal(digest),
     })
 }

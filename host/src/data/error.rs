@@ -61,12 +61,24 @@ pub enum DataError {
         what: String,
     },
     /// A picture that cannot be decoded.
-    #[error("cannot decode picture {} (replace or delete the file)", path.display())]
+    #[error("cannot decode picture {} (replace or delete the file, or leave all such pictures out with `data.corrupt = \"skip\"`)", path.display())]
     Decode {
         /// The file.
         path: PathBuf,
         /// What the decoder found.
         source: ImageError,
+    },
+    /// A picture whose end is missing.
+    #[error("{} is corrupt: it is truncated (replace or delete the file, or leave all such pictures out with `data.corrupt = \"skip\"`)", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is called a picture and is none.
+    #[error("{} is neither PNG nor JPEG inside (replace or delete the file, or leave all such pictures out with `data.corrupt = \"skip\"`)", path.display())]
+    NoPicture {
+        /// The file.
+        path: PathBuf,
     },
     /// A picture file of a format that is not supported.
     #[error("{} is neither PNG nor JPEG (convert or delete the file)", path.display())]
@@ -110,6 +122,14 @@ pub enum DataError {
         /// The folder or file that should have some.
         path: PathBuf,
     },
+    /// No picture is left of a class.
+    #[error("no picture of `{class}` in {} can be decoded (get the files once more, or remove the class)", path.display())]
+    AllCorrupt {
+        /// The class, or `validation`.
+        class: String,
+        /// The folder.
+        path: PathBuf,
+    },
     /// More pictures a batch than there are.
     #[error(
         "a batch of {batch} pictures cannot be filled: there are {pictures} training pictures (set a smaller batch, or a larger `train_limit`)"
@@ -126,4 +146,16 @@ pub enum DataError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl DataError {
+    /// What is wrong with the contents of a picture; `None` for any other error.
+    pub(super) fn corruption(&self) -> Option<String> {
+        match self {
+            Self::Truncated { .. } => Some("it is truncated".to_owned()),
+            Self::Decode { source, .. } => Some(source.to_string()),
+            Self::NoPicture { .. } => Some("it is neither PNG nor JPEG inside".to_owned()),
+            _ => None,
+        }
+    }
 }

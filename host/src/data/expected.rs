@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{DataConfig, folder_name, open};
 use super::normalisation::Normalisation;
 use super::picture::{Dataset, Picture, Pictures};
-use super::{DataError, DataSet};
+use super::{DataError, DataSet, Part};
 
 /// Numbers of a whole data set, before limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,30 +46,50 @@ pub(super) fn check(config: &DataConfig, dataset: &Dataset) -> Result<(), DataEr
         return Ok(());
     };
     let limits = config.limits()?;
+    // What is expected counts the files, whatever is in them.
+    let whole = |expected: usize, part: Part| {
+        let left_out = dataset.left_out.iter().filter(|one| one.part == part);
+        expected.saturating_sub(left_out.count())
+    };
+    let train = whole(expected.train, Part::Train);
     let numbers = [
-        ("expected.classes", expected.classes, dataset.classes.len()),
+        (
+            "expected.classes",
+            expected.classes,
+            expected.classes,
+            dataset.classes.len(),
+        ),
         (
             "expected.train",
-            limited(expected.train, limits.train(expected.train)),
+            expected.train,
+            limited(train, limits.train(train)),
             dataset.train.len(),
         ),
         (
             "expected.validation",
-            limited(expected.validation, limits.validation),
+            expected.validation,
+            limited(
+                whole(expected.validation, Part::Validation),
+                limits.validation,
+            ),
             dataset.validation.len(),
         ),
     ];
     match numbers
         .into_iter()
-        .find(|(_, wanted, found)| wanted != found)
+        .find(|(_, _, wanted, found)| wanted != found)
     {
         None => Ok(()),
-        Some((key, wanted, found)) => Err(DataError::Setting {
+        Some((key, given, _, found)) => Err(DataError::Setting {
             key,
-            value: wanted.to_string(),
+            value: given.to_string(),
             reason: format!(
-                "{} has {found} (complete the data set, or correct `data.expected`, or take it out)",
-                dataset.name
+                "{} has {found}{} (complete the data set, or correct `data.expected`, or take it out)",
+                dataset.name,
+                match dataset.left_out.len() {
+                    0 => String::new(),
+                    count => format!(", and {count} files that cannot be decoded in both parts"),
+                }
             ),
         }),
     }
@@ -123,6 +143,7 @@ fn absent(config: &DataConfig, expected: &Expected, path: &Path) -> Result<Datas
         train: part(expected.train, limits.train(expected.train)),
         validation: part(expected.validation, limits.validation),
         ignored_files: 0,
+        left_out: Vec::new(),
         digest: String::new(),
     })
 }

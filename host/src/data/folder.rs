@@ -18,7 +18,7 @@ use crate::digest::hexadecimal;
 use super::config::{DataConfig, Limits, folder_name};
 use super::normalisation::{Choice, KnownNormalisation, choose};
 use super::picture::{Dataset, Picture, Pictures};
-use super::{DataError, statistics, subset};
+use super::{Corrupt, DataError, LeftOut, Part, corrupt, statistics, subset};
 
 /// What a folder with pictures is.
 pub(super) const EXPECTED: &str = "a folder with `train` and `val` (or `validation`, or `test`), in each a folder for every class, in it PNG or JPEG files";
@@ -98,6 +98,35 @@ pub(super) fn open(
     }
     let digest = hexadecimal(digest);
     times.update(digest.as_bytes());
+    let mut key = hexadecimal(times);
+    let mut left_out = Vec::new();
+    let mut names = Vec::new();
+    if config.corrupt == Some(Corrupt::Skip) {
+        let (mut parts, threads) = ([train, validation].map(FolderPictures), config.threads);
+        let (in_train, in_validation) = corrupt::find(&parts[0], &parts[1], &key, threads)?;
+        for (part, (pictures, found)) in [Part::Train, Part::Validation]
+            .into_iter()
+            .zip(parts.iter_mut().zip([in_train, in_validation]))
+        {
+            for (index, reason) in &found {
+                let path = pictures.0[*index].path.clone();
+                let name = path.strip_prefix(folder).unwrap_or(&path);
+                names.push((part, name.display().to_string()));
+                let reason = reason.clone();
+                left_out.push(LeftOut { part, path, reason });
+            }
+            let mut found = found.iter().map(|(index, _)| *index).peekable();
+            let mut index = 0;
+            pictures.0.retain(|_| {
+                index += 1;
+                found.next_if_eq(&(index - 1)).is_none()
+            });
+        }
+        [train, validation] = parts.map(|pictures| pictures.0);
+        check_classes(&train_classes, &train, &validation, &validation_folder)?;
+    }
+    let digest = corrupt::digest_without(&digest, &names);
+    key = corrupt::digest_without(&key, &names);
     let resize = config.resize.unwrap_or(true);
     let evaluation_crop = config.evaluation_crop(resize)?;
     let limit = limits.train(train.len());
@@ -105,7 +134,6 @@ pub(super) fn open(
         Choice::Given(normalisation) => (train, normalisation),
         Choice::Measured => {
             let all = FolderPictures(train);
-            let key = hexadecimal(times);
             let found = statistics::measure(&all, &key, &train_folder, config.threads)?;
             (all.0, found)
         }
@@ -122,8 +150,33 @@ pub(super) fn open(
         train: Arc::new(FolderPictures::new(train, limit)),
         validation: Arc::new(FolderPictures::new(validation, limits.validation)),
         ignored_files,
+        left_out,
         digest,
     })
+}
+
+/// Refuses a set in which every picture of a class, or all of those for validation, are left out.
+fn check_classes(
+    classes: &[(String, PathBuf)],
+    train: &[Entry],
+    validation: &[Entry],
+    validation_folder: &Path,
+) -> Result<(), DataError> {
+    let mut there = vec![false; classes.len()];
+    for entry in train {
+        there[entry.label] = true;
+    }
+    if let Some(index) = there.iter().position(|there| !there) {
+        let (class, path) = classes[index].clone();
+        return Err(DataError::AllCorrupt { class, path });
+    }
+    if validation.is_empty() {
+        return Err(DataError::AllCorrupt {
+            class: "validation".to_owned(),
+            path: validation_folder.to_path_buf(),
+        });
+    }
+    Ok(())
 }
 
 struct Entry {
@@ -185,13 +238,10 @@ impl Pictures for FolderPictures {
             .map_err(unreadable)?;
         // The decoder would make up what is missing.
         if reader.format() == Some(ImageFormat::Jpeg) && !is_complete_jpeg(&bytes) {
-            return Err(DataError::Corrupt {
-                path: path.clone(),
-                what: "it is truncated".to_owned(),
-            });
+            return Err(DataError::Truncated { path: path.clone() });
         }
         let decoded = reader.decode().map_err(|source| match source {
-            ImageError::Unsupported(_) => DataError::Format { path: path.clone() },
+            ImageError::Unsupported(_) => DataError::NoPicture { path: path.clone() },
             source => DataError::Decode {
                 path: path.clone(),
                 source,

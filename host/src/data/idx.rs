@@ -80,6 +80,7 @@ pub(super) fn open(
         train: Arc::new(train.limit(limit)),
         validation: Arc::new(validation.limit(limits.validation)),
         ignored_files: 0,
+        left_out: Vec::new(),
         digest: hexadecimal(digest),
     })
 }

@@ -7,6 +7,7 @@
 mod augmentation;
 mod batch;
 mod config;
+mod corrupt;
 mod digits;
 mod error;
 mod expected;
@@ -29,6 +30,7 @@ pub use augmentation::{
 };
 pub use batch::Batch;
 pub use config::{DataConfig, DataSet, open};
+pub use corrupt::{Corrupt, LeftOut};
 pub use error::DataError;
 pub use expected::{Expected, open_or_expect};
 pub use loader::{Loader, Part, Seen};

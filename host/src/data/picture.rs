@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use super::{DataError, Normalisation};
+use super::{DataError, LeftOut, Normalisation};
 
 /// A decoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,9 @@ pub struct Dataset {
     pub validation: Arc<dyn Pictures>,
     /// Files that were ignored since they are no pictures.
     pub ignored_files: usize,
+    /// Pictures that cannot be decoded and are left out, in order, before limits.
+    pub left_out: Vec<LeftOut>,
     /// SHA-256 in hexadecimal, before limits: over pixels and labels of digits and IDX files, over
-    /// names and sizes of the files of a folder.
+    /// names and sizes of the files of a folder, and the names of those that are left out.
     pub digest: String,
 }

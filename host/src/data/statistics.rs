@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::picture::Pictures;
@@ -135,19 +136,24 @@ fn measure_or_recall(
 
 /// What was measured over the files with this key.
 fn recall(folder: &Path, key: &str) -> Option<Normalisation> {
-    let bytes = fs::read(folder.join(format!("{key}.json"))).ok()?;
-    let kept: Sums = serde_json::from_slice(&bytes).ok()?;
+    let kept: Sums = recall_json(folder, key)?;
     let same = kept.format == FORMAT && kept.key == key && kept.sums.len() == 3;
     kept.normalisation().filter(|_| same)
 }
 
+/// What [`keep`] kept, if it can be read.
+pub(super) fn recall_json<T: DeserializeOwned>(folder: &Path, key: &str) -> Option<T> {
+    let bytes = fs::read(folder.join(format!("{key}.json"))).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// The file appears whole or not at all.
-fn keep(folder: &Path, key: &str, sums: &Sums) -> std::io::Result<()> {
+pub(super) fn keep(folder: &Path, key: &str, found: &impl Serialize) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new()
         .prefix(".writing-")
         .tempfile_in(folder)?;
-    file.write_all(serde_json::to_string(sums)?.as_bytes())?;
+    file.write_all(serde_json::to_string(found)?.as_bytes())?;
     file.persist(folder.join(format!("{key}.json")))?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Ranges of settings that their types cannot express, and settings that must fit each other.
 
 use super::schema::{Epochs, Experiment, PhaseConfig};
-use super::{ExperimentError, LossConfig, Start, Teacher};
+use super::{DivergenceConfig, ExperimentError, LossConfig, Start, Teacher};
 use crate::data::{DataError, Dataset};
 
 /// The longest time between two checkpoints: a year.
@@ -162,6 +162,7 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             );
         }
         check_loss(name, phase)?;
+        check_divergence(name, phase.divergence)?;
         for (field, value, most) in [
             ("rate", phase.rate, f64::MAX),
             ("weight_decay", phase.weight_decay, f64::MAX),
@@ -202,6 +203,25 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
         }
     }
     Ok(())
+}
+
+/// Refuses a roll-back that could not be meant.
+fn check_divergence(name: &str, divergence: DivergenceConfig) -> Result<(), ExperimentError> {
+    let factor = divergence.rate_factor;
+    let (key, value, reason) = if divergence.retries == 0 {
+        let reason = "but a unit is rolled back at least once (set `action` to \"stop\" for never)";
+        ("retries", "0".to_owned(), reason)
+    } else if !(factor > 0.0 && factor <= 1.0) {
+        let reason = "but it must be more than 0 and at most 1 (1 leaves the rates as they are)";
+        ("rate_factor", factor.to_string(), reason)
+    } else {
+        return Ok(());
+    };
+    Err(ExperimentError::Range {
+        key: format!("{name}.divergence.{key}"),
+        value,
+        reason: reason.to_owned(),
+    })
 }
 
 /// What a phase can begin with, and whether that can be a file.

@@ -3,6 +3,7 @@
 mod built_in;
 mod check;
 mod compatibility;
+mod divergence;
 mod error;
 mod failure;
 mod identity;
@@ -15,6 +16,7 @@ mod teacher;
 
 pub use built_in::{BuiltInExperiment, built_in, find as find_built_in};
 pub use compatibility::{Compatibility, Defect};
+pub use divergence::{DivergenceConfig, OnDivergence};
 pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Compatibility, LossConfig, OnFailure, Start, Teacher};
+use super::{Compatibility, DivergenceConfig, LossConfig, OnFailure, Start, Teacher};
 use crate::data::{Augmentation, DataConfig};
 use crate::model::{Architecture, NoiseRates, Numerics, Precision};
 use crate::phase::Phase;
@@ -231,6 +231,9 @@ pub struct PhaseConfig {
     pub checkpoint_activations: bool,
     /// Epochs between evaluations; the last epoch is always evaluated.
     pub evaluate_every: usize,
+    /// What happens when the loss is not a number any more; no part of what is trained until then.
+    #[serde(default)]
+    pub divergence: DivergenceConfig,
     /// Changes to the training pictures.
     pub augmentation: Augmentation,
     /// The learning-rate schedule.

@@ -44,6 +44,14 @@ impl Tensors {
         self.0.insert(name, Values::Count(count));
     }
 
+    /// Whether every element is a number.
+    pub fn are_finite(&self) -> bool {
+        self.0.values().all(|values| match values {
+            Values::Floats { values, .. } => values.iter().all(|value| value.is_finite()),
+            Values::Count(_) => true,
+        })
+    }
+
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -22,6 +22,8 @@ pub struct CallWriter {
     /// Bytes that may still be written.
     left: u64,
     calls: u64,
+    /// Bytes that were written before and are not there any more.
+    missing: u64,
     /// The folder, which knows whose turn it is to write.
     folder: RunFolder,
 }
@@ -42,6 +44,7 @@ impl CallWriter {
             file: BufWriter::new(file),
             left: bytes_max,
             calls: 0,
+            missing: 0,
             folder: folder.clone(),
         })
     }
@@ -66,6 +69,7 @@ impl CallWriter {
                 file: BufWriter::new(file),
                 left: bytes_max.saturating_sub(length),
                 calls,
+                missing: bytes.map_or(0, |bytes| bytes.saturating_sub(length)),
                 folder: folder.clone(),
             }),
             Err(source) => Err(RunError::File {
@@ -119,6 +123,12 @@ impl CallWriter {
             source,
         })?;
         Ok(metadata.len())
+    }
+
+    /// Bytes that were written before and are not there any more: more than 0 only when the file was
+    /// damaged.
+    pub const fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// How many there are.

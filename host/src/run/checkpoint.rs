@@ -47,6 +47,11 @@ impl RunFolder {
     pub fn checkpoints_path(&self, unit: Unit) -> PathBuf {
         self.unit_file(unit, "checkpoints")
     }
+
+    /// Where the checkpoint of a unit after this many updates is.
+    pub fn checkpoint_path(&self, unit: Unit, update: u64) -> PathBuf {
+        self.checkpoints_path(unit).join(name(update))
+    }
 }
 
 /// The name of the checkpoint after this many updates.

@@ -1,5 +1,6 @@
 //! What can be wrong with a run folder.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -8,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RunError {
     /// A file cannot be read or written.
-    #[error("cannot {action} `{}`: {source}", path.display())]
+    #[error("cannot {action} `{}`: {source}{}", path.display(), way_out(source))]
     File {
         /// `read`, `write`, `create`, `rename`, or `remove`.
         action: &'static str,
@@ -107,4 +108,18 @@ pub enum RunError {
         /// The lease.
         path: PathBuf,
     },
+}
+
+/// What helps against the system's reason, where that is known.
+fn way_out(source: &io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            " (make room for it, and run again)"
+        }
+        ErrorKind::PermissionDenied => {
+            " (give yourself the right to do that, or choose another folder, and run again)"
+        }
+        ErrorKind::ReadOnlyFilesystem => " (make the folder writable, or choose another)",
+        _ => "",
+    }
 }

@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::lease::Slot;
 use super::parcel::Parcel;
+use super::seal::{opened, sealed};
 use super::{FORMAT, RunError, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
 use crate::event::{Event, Observer};
@@ -71,6 +72,9 @@ impl RunFolder {
         // The process that began the run was stopped before it had written both files.
         if !file.exists() && !path.join("units").exists() {
             return Ok(None);
+        }
+        if !file.exists() {
+            return Err(damaged(&file, &"it is missing"));
         }
         let text = String::from_utf8(read(&file)?).map_err(|error| damaged(&file, &error))?;
         let found = sha256(text.as_bytes());
@@ -173,11 +177,11 @@ impl RunFolder {
     /// When the file cannot be read or is damaged.
     pub fn result(&self, unit: Unit) -> Result<Option<UnitResult>, RunError> {
         let file = self.unit_file(unit, "result.json");
-        if file.exists() {
-            read_json(&file).map(Some)
-        } else {
-            Ok(None)
+        if !file.exists() {
+            return Ok(None);
         }
+        let read = opened(&read(&file)?).map_err(|reason| self.damaged_unit(unit, &file, reason));
+        read.map(Some)
     }
 
     /// The weights of a finished unit, checked against the digest in its result.
@@ -192,22 +196,31 @@ impl RunFolder {
             path: self.path.clone(),
         })?;
         let file = self.weights_path(unit);
+        if !file.exists() {
+            return Err(self.damaged_unit(unit, &file, "it is missing".to_owned()));
+        }
         let bytes = read(&file)?;
         let found = sha256(&bytes);
         if found != result.weights_sha256 {
-            return Err(RunError::Damaged {
-                path: file,
-                reason: format!(
-                    "its sha256 is {found}, and the unit wrote {}",
-                    result.weights_sha256
-                ),
-                repair: format!(
-                    "delete the folder `{}` and run the unit again",
-                    self.path.join("units").join(unit.to_string()).display()
-                ),
-            });
+            let reason = format!(
+                "its sha256 is {found}, and the unit wrote {}",
+                result.weights_sha256
+            );
+            return Err(self.damaged_unit(unit, &file, reason));
         }
         Ok((bytes, result))
+    }
+
+    /// The error for a file of a finished unit that is not what was written.
+    fn damaged_unit(&self, unit: Unit, file: &Path, reason: String) -> RunError {
+        RunError::Damaged {
+            path: file.to_path_buf(),
+            reason,
+            repair: format!(
+                "restore the file, or delete the folder `{}` and run the unit again",
+                self.path.join("units").join(unit.to_string()).display()
+            ),
+        }
     }
 
     /// Where the weights of a unit are.
@@ -227,10 +240,11 @@ impl RunFolder {
         }
         let file = File::create(&path).map_err(|source| RunError::File {
             action: "create",
-            path,
+            path: path.clone(),
             source,
         })?;
         Ok(EventWriter {
+            path,
             file: BufWriter::new(file),
             folder: self.clone(),
         })
@@ -264,10 +278,11 @@ impl RunFolder {
         let path = self.unit_file(unit, "events.jsonl");
         let (file, length) = cut_to_lines(&path, bytes).map_err(|source| RunError::File {
             action: "write",
-            path,
+            path: path.clone(),
             source,
         })?;
         let writer = EventWriter {
+            path,
             file: BufWriter::new(file),
             folder: self.clone(),
         };
@@ -298,12 +313,11 @@ impl RunFolder {
 
     /// Writes a JSON file for people and programs.
     fn write_json<T: Serialize>(&self, name: &Path, value: &T) -> Result<(), RunError> {
-        let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| RunError::File {
+        let bytes = sealed(value).map_err(|error| RunError::File {
             action: "write",
             path: self.path.join(name),
             source: error.into(),
         })?;
-        bytes.push(b'\n');
         self.write(name, &bytes)
     }
 
@@ -354,6 +368,8 @@ pub(super) fn cut_to_lines(path: &Path, bytes: u64) -> io::Result<(File, u64)> {
 /// Appends events to the log of one unit, one JSON object a line.
 #[derive(Debug)]
 pub struct EventWriter {
+    /// Where it is.
+    path: PathBuf,
     /// The log.
     file: BufWriter<File>,
     /// The folder, which knows whose turn it is to write.
@@ -368,9 +384,17 @@ impl Observer for EventWriter {
             time: seconds_since_1970(),
             event,
         };
-        serde_json::to_writer(&mut self.file, &line)?;
-        self.file.write_all(b"\n")?;
-        self.file.flush()
+        let written = serde_json::to_writer(&mut self.file, &line)
+            .map_err(io::Error::from)
+            .and_then(|()| self.file.write_all(b"\n"))
+            .and_then(|()| self.file.flush());
+        written.map_err(|source| {
+            io::Error::other(RunError::File {
+                action: "write",
+                path: self.path.clone(),
+                source,
+            })
+        })
     }
 }
 
@@ -406,7 +430,7 @@ pub(super) fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
 
 /// Reads a JSON file.
 fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, RunError> {
-    serde_json::from_slice(&read(file)?).map_err(|error| damaged(file, &error))
+    opened(&read(file)?).map_err(|reason| damaged(file, &reason))
 }
 
 /// Reads a whole file.

@@ -23,6 +23,7 @@ mod lease;
 mod parcel;
 mod process;
 mod record;
+mod seal;
 mod state;
 mod unit;
 
@@ -38,6 +39,8 @@ pub use folder::{EventWriter, RunFolder};
 pub use lease::{BEAT, Lease, LeaseRecord, SILENCE};
 pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};
 pub use process::Process;
-pub use record::{Basis, Change, FORMAT, Imported, PluginRecord, RunRecord, UnitResult};
+pub use record::{
+    Basis, Change, FORMAT, Imported, LeftOutCount, PluginRecord, RunRecord, UnitResult,
+};
 pub use state::{Moment, Overview, UnitOverview, UnitState};
 pub use unit::Unit;

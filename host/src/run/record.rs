@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Replacement;
+use crate::event::{Replacement, RollBack};
 use crate::plugin::{Grants, LimitsConfig, ModuleDepth};
 
 /// The version of the run folder's layout.
@@ -42,6 +42,10 @@ pub struct Basis {
     /// The digests of teachers that lie in files, by phase.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, String>,
+    /// The pictures that cannot be decoded and are left out, each with the reason, when the
+    /// experiment allows that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// A run that went on with something else.
@@ -117,12 +121,35 @@ pub struct UnitResult {
     /// The plugins that failed and were replaced, in order.
     #[serde(default)]
     pub fallbacks: Vec<Replacement>,
+    /// How often its training went back to a checkpoint since it diverged, in order; `updates`,
+    /// `pictures`, and the operations count what was done twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roll_backs: Vec<RollBack>,
+    /// Pictures that cannot be decoded and were left out, when the experiment allows that.
+    #[serde(default, skip_serializing_if = "LeftOutCount::is_empty")]
+    pub left_out: LeftOutCount,
     /// Whether the experiment changed while the unit was trained, see [`RunRecord::changes`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changed: bool,
     /// Where the weights come from, when the unit was not trained here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
+}
+
+/// How many pictures cannot be decoded and are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutCount {
+    /// Of the training pictures.
+    pub train: usize,
+    /// Of the validation pictures: scores are of the others.
+    pub validation: usize,
+}
+
+impl LeftOutCount {
+    /// Whether every picture is there.
+    pub const fn is_empty(&self) -> bool {
+        self.train == 0 && self.validation == 0
+    }
 }
 
 /// A checkpoint that a unit was made from.

@@ -207,10 +207,8 @@ fn state(path: &Path, unit: &str, leases: &Leases, problems: &mut Vec<String>) -
     if result.exists() {
         return match fs::read(&result)
             .map_err(|error| error.to_string())
-            .and_then(|bytes| {
-                serde_json::from_slice::<super::UnitResult>(&bytes)
-                    .map_err(|error| error.to_string())
-            }) {
+            .and_then(|bytes| super::seal::opened::<super::UnitResult>(&bytes))
+        {
             Ok(result) => UnitState::Finished {
                 accuracy: Some(result.accuracy).filter(|number| !number.is_nan()),
                 loss: Some(result.loss).filter(|number| !number.is_nan()),

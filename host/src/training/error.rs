@@ -34,6 +34,52 @@ impl fmt::Display for Place {
     }
 }
 
+/// What can be done about training that diverged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayOut {
+    /// The table of the experiment that says what happens.
+    pub table: String,
+    /// The newest checkpoint, whose weights are numbers.
+    pub checkpoint: Option<PathBuf>,
+    /// How often training went back.
+    pub rolled_back: usize,
+    /// Whether it does not go back.
+    pub stop: bool,
+    /// Whether it could not go back since there is no checkpoint for that.
+    pub no_point: bool,
+}
+
+impl fmt::Display for WayOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = &self.table;
+        match &self.checkpoint {
+            Some(path) => write!(
+                formatter,
+                "the newest good checkpoint is `{}`",
+                path.display()
+            )?,
+            None => formatter.write_str("there is no checkpoint yet")?,
+        }
+        if self.no_point {
+            return formatter.write_str(
+                ", and none to go back to (they could not be written, or are damaged; see the notes above)",
+            );
+        }
+        if self.stop {
+            write!(
+                formatter,
+                " (with `--set {table}.action=roll-back` the same command goes back and on at lower rates when this happens)"
+            )
+        } else {
+            write!(
+                formatter,
+                " (training went back {} times already; allow more with `{table}.retries`, or lower the rates more with `{table}.rate_factor`)",
+                self.rolled_back
+            )
+        }
+    }
+}
+
 /// Names of a batch's pictures. A message shows the first of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed(pub Vec<String>);
@@ -173,6 +219,24 @@ pub enum TrainError {
         /// The pictures of the batch, or of the parts of it whose loss is not finite.
         pictures: Listed,
     },
+    /// The weights give no numbers any more.
+    #[error(
+        "{place}: the loss over the validation pictures is {loss} (lower the rate, or clip the gradients with `clip`)"
+    )]
+    NotFiniteScore {
+        /// Where; the update is the next one.
+        place: Place,
+        /// The loss.
+        loss: f64,
+    },
+    /// The loss is not a number any more, and what can be done.
+    #[error("{source}; {way_out}")]
+    Diverged {
+        /// What was found.
+        source: Box<Self>,
+        /// Where training can go on.
+        way_out: WayOut,
+    },
     /// A precision that the device does not have.
     #[error(
         "`{unit}.precision` is {precision}, in which {device} does not compute (set it to \"float32\", or take another device with `--device`)"
@@ -289,6 +353,28 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// Where the loss was no number, and which; `None` for any other error.
+    pub(super) fn divergence(&self) -> Option<(Place, String)> {
+        match self {
+            Self::NotFinite { place, loss, .. } => {
+                Some((place.clone(), format!("the loss was {loss}")))
+            }
+            Self::NotFiniteScore { place, loss } => Some((
+                place.clone(),
+                format!("the loss over the validation pictures was {loss}"),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The error with what can be done.
+    pub(super) fn with_way_out(self, way_out: WayOut) -> Self {
+        Self::Diverged {
+            source: Box::new(self),
+            way_out,
+        }
+    }
+
     /// Whether this is no failure: the run ended because somebody asked.
     pub const fn is_stop(&self) -> bool {
         matches!(self, Self::Stopped { .. } | Self::StoppedBefore { .. })

@@ -1,6 +1,7 @@
 //! Training of one phase: batches in, weights out, events on the way.
 
 mod checkpoint;
+mod divergence;
 mod news;
 mod rates;
 mod step;
@@ -19,7 +20,7 @@ use super::guides::{Guides, Seen};
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
 use crate::data::{Batch, Dataset, Loader, Part};
-use crate::event::{Event, Observer, Replacement};
+use crate::event::{Event, Observer, Replacement, RollBack};
 use crate::experiment::{CheckpointConfig, Compatibility, Defect, PhaseConfig};
 use crate::model::{Network, Noise, Numerics, Precision};
 use crate::optimizer::{AdamWConfig, Average, Decay, Group as ParameterGroup, Optimizer, Stepped};
@@ -83,6 +84,8 @@ pub(super) struct Outcome {
     pub(super) score: Score,
     /// Plugins that failed and were replaced, in order.
     pub(super) fallbacks: Vec<Replacement>,
+    /// How often it went back to a checkpoint, in order.
+    pub(super) roll_backs: Vec<RollBack>,
     /// Pictures that the frozen networks saw.
     pub(super) seen: Seen,
     /// Pictures by the last module that the gradient of their loss entered from behind.
@@ -104,10 +107,15 @@ struct State<'a> {
     /// Whether the experiment changed since the unit began.
     changed: bool,
     fallbacks: Vec<Replacement>,
+    roll_backs: Vec<RollBack>,
+    /// What the rates of the schedule are multiplied by.
+    rate_factor: f64,
+    /// An update within an epoch to which training goes back when it diverges.
+    point_at: Option<u64>,
     pending: PendingMetrics,
     /// The pictures of every evaluation.
     validation: Validation,
-    /// The rate of every group; fixed for an epoch when the schedule steps by epochs.
+    /// The rate of every group as the schedule gave it; fixed for an epoch when it steps by epochs.
     rates: [f64; ParameterGroup::ALL.len()],
     /// The update that is under way, from 0.
     update: u64,
@@ -171,6 +179,9 @@ impl PhaseTraining<'_> {
             reached: BTreeMap::new(),
             changed: false,
             fallbacks: Vec::new(),
+            roll_backs: Vec::new(),
+            rate_factor: 1.0,
+            point_at: None,
             pending: PendingMetrics::default(),
             validation: Validation::new(
                 self.dataset,
@@ -189,7 +200,8 @@ impl PhaseTraining<'_> {
             calls,
             writer: self
                 .folder
-                .checkpoint_writer(Unit::Train(self.phase), self.checkpoints),
+                .checkpoint_writer(Unit::Train(self.phase), self.checkpoints)
+                .with_roll_back_points(self.rolls_back()),
             written: Instant::now(),
             unsaved_told: false,
             observer,
@@ -212,8 +224,11 @@ impl PhaseTraining<'_> {
             seed,
             self.phase,
         )?;
+        self.begin_roll_back(&mut state)?;
         while state.epoch < self.cost.epochs {
-            self.epoch(&mut state, &loader)?;
+            if let Err(error) = self.epoch(&mut state, &loader) {
+                self.recover(&mut state, error)?;
+            }
         }
         state.writer.wait()?;
         // The last epoch is always evaluated, and there is at least one.
@@ -224,6 +239,7 @@ impl PhaseTraining<'_> {
             network: Self::result(&state),
             score,
             fallbacks: state.fallbacks,
+            roll_backs: state.roll_backs,
             seen: state.seen,
             reached: state.reached,
             changed: state.changed,
@@ -262,7 +278,7 @@ impl PhaseTraining<'_> {
         state.epoch += 1;
         state.index = 0;
         let now = Instant::now();
-        if self.is_kept(state) {
+        if self.is_kept(state) || self.rolls_back() && !last {
             self.write_checkpoint(state, now)?;
         }
         if self.stop.is_asked() && !last {
@@ -338,9 +354,8 @@ impl PhaseTraining<'_> {
     /// One update: the batch in parts, then one step of the optimizer.
     fn update(&self, state: &mut State<'_>, index: u64, batch: &Batch) -> Result<(), TrainError> {
         self.set_rates(state, index)?;
-        state
-            .pending
-            .begin(state.epoch, state.update, state.rates[0]);
+        let rates = state.rates.map(|rate| rate * state.rate_factor);
+        state.pending.begin(state.epoch, state.update, rates[0]);
         let parts = self.config.accumulation;
         let pictures = batch.shape[0] / parts;
         for part in 0..parts {
@@ -351,7 +366,7 @@ impl PhaseTraining<'_> {
             gradient_norm,
         } = state
             .optimizer
-            .step(state.network.clone(), &state.rates)
+            .step(state.network.clone(), &rates)
             .map_err(|source| self.not_connected(state, source))?;
         state.network = network;
         if let Some(average) = &mut state.average {
@@ -421,6 +436,12 @@ impl PhaseTraining<'_> {
         let Some(score) = answers.map(|answers| answers.score()) else {
             return Ok(None);
         };
+        if !score.loss.is_finite() {
+            return Err(TrainError::NotFiniteScore {
+                place: self.place(state.epoch, state.update),
+                loss: score.loss,
+            });
+        }
         let moment = self.moment(state.update, f64::from(state.epoch + 1), "", 0);
         let begun = Instant::now();
         let metrics = [("loss", score.loss), ("accuracy", score.accuracy)];

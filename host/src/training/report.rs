@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::TrainError;
-use crate::event::Replacement;
+use crate::event::{Replacement, RollBack};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
-use crate::run::{Change, RunFolder, Unit, UnitResult};
+use crate::run::{Change, LeftOutCount, RunFolder, Unit, UnitResult};
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,6 +59,12 @@ pub struct Report {
     pub baseline: Option<Spent>,
     /// Plugins that failed and were replaced, in the order of the units.
     pub fallbacks: Vec<Replacement>,
+    /// Training that went back to a checkpoint, in the order of the units.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roll_backs: Vec<RollBack>,
+    /// Pictures that cannot be decoded and are left out.
+    #[serde(skip_serializing_if = "LeftOutCount::is_empty")]
+    pub left_out: LeftOutCount,
     /// How the experiment changed since the run began, in order.
     pub changes: Vec<Change>,
 }
@@ -148,8 +154,23 @@ impl Report {
                 .iter()
                 .flat_map(|(_, result)| result.fallbacks.iter().cloned())
                 .collect(),
+            roll_backs: results
+                .iter()
+                .flat_map(|(_, result)| result.roll_backs.iter().cloned())
+                .collect(),
+            left_out: LeftOutCount::default(),
             changes: Vec::new(),
         }
+    }
+
+    /// A sentence about pictures that are left out, if some are.
+    pub fn without_pictures(&self) -> Option<String> {
+        let LeftOutCount { train, validation } = self.left_out;
+        (!self.left_out.is_empty()).then(|| {
+            format!(
+                "{train} training and {validation} validation pictures cannot be decoded and are in none of these numbers."
+            )
+        })
     }
 
     /// The accuracy of a unit, if it is finished.
@@ -237,6 +258,8 @@ mod tests {
             weights_sha256: String::new(),
             built_from: BTreeMap::new(),
             fallbacks: Vec::new(),
+            roll_backs: Vec::new(),
+            left_out: LeftOutCount::default(),
             changed: false,
             imported: None,
         };

@@ -26,7 +26,7 @@ use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensor
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
 use crate::random::Seed;
-use crate::run::{Change, Found, RunError, RunFolder, Unit, UnitResult};
+use crate::run::{CallWriter, Change, Found, RunError, RunFolder, Unit, UnitResult};
 use crate::stop::Stop;
 
 pub use import::{ImportError, ImportOutcome};
@@ -142,6 +142,7 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        self.tell_left_out(observer)?;
         for text in self.prepared.reproduced() {
             observer.observe(&Event::Note { text })?;
         }
@@ -149,6 +150,8 @@ impl Runner {
             observer.observe(&Event::PluginReplaced(replacement.clone()))?;
         }
         for unit in finished {
+            // What is said to be finished is there.
+            self.folder.weights(unit, "run")?;
             // A process can have ended between the two.
             let kept = self.prepared.experiment().checkpoint;
             self.folder.finish_checkpoints(unit, kept)?;
@@ -176,6 +179,7 @@ impl Runner {
         let classes = experiment.model.classes();
         let kept = &experiment.assembly.meta;
         let mut report = Report::new(&self.folder, &self.division, classes, kept, &self.fallbacks)?;
+        report.left_out = self.left_out();
         report.changes.clone_from(&self.changes);
         Ok(report)
     }
@@ -415,11 +419,19 @@ impl Runner {
                 None => self.folder.call_writer(Some(unit), room),
             })
             .transpose()?;
+        let missing = calls.as_ref().map_or(0, CallWriter::missing);
+        if missing > 0 {
+            observer.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: format!("`calls.jsonl` was damaged: {missing} bytes of it are missing"),
+            })?;
+        }
         let outcome = if cost.epochs == 0 {
             Outcome {
                 score: self.answers(&built.network, Unit::Train(phase))?.score(),
                 network: built.network,
                 fallbacks: Vec::new(),
+                roll_backs: Vec::new(),
                 seen: Seen::default(),
                 reached: BTreeMap::new(),
                 changed: false,
@@ -428,7 +440,9 @@ impl Runner {
             training.train(built.network, found.newest, calls, observer)?
         };
         let network = outcome.network;
-        let pictures = u128::from(cost.pictures());
+        let lost: u64 = outcome.roll_backs.iter().map(|one| one.lost).sum();
+        let updates = cost.updates() + lost;
+        let pictures = cost.pictures() + lost * experiment.phase(phase).batch as u64;
         // What lies behind the last output that the loss depends on is not differentiated.
         let depths = network.depths();
         let saved = |last: usize| {
@@ -442,13 +456,14 @@ impl Runner {
             .sum();
         let result = UnitResult {
             epochs: cost.epochs,
-            updates: cost.updates(),
-            pictures: cost.pictures(),
-            forward_macs: pictures * u128::from(cost.macs.forward)
+            updates,
+            pictures,
+            forward_macs: u128::from(pictures) * u128::from(cost.macs.forward)
                 + u128::from(outcome.seen.meta) * u128::from(meta_macs)
                 + u128::from(outcome.seen.teacher) * u128::from(teacher_macs),
-            backward_macs: pictures * u128::from(cost.macs.backward) - saved,
+            backward_macs: u128::from(pictures) * u128::from(cost.macs.backward) - saved,
             fallbacks: outcome.fallbacks,
+            roll_backs: outcome.roll_backs,
             changed: outcome.changed,
             ..self.result(Unit::Train(phase), &network, outcome.score, built.from)
         };

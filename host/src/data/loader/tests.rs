@@ -31,6 +31,7 @@ fn dataset(count: usize) -> Dataset {
         train: Arc::clone(&pictures) as Arc<dyn Pictures>,
         validation: pictures,
         ignored_files: 0,
+        left_out: Vec::new(),
         digest: String::new(),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::sha256;
-use crate::event::Replacement;
+use crate::event::{Replacement, RollBack};
 use crate::plugin::{Bytes, Exact, Spent, Statistics};
 
 /// The version of the layout of a checkpoint.
@@ -27,8 +27,17 @@ pub struct CheckpointState {
     pub position: Position,
     /// What that counts.
     pub counted: Counted,
-    /// The learning rates in force, one for each group of parameters.
+    /// The learning rates that the schedule gave, one for each group of parameters.
     pub rates: Vec<Exact>,
+    /// What they are multiplied by.
+    #[serde(default = "unchanged")]
+    pub rate_factor: Exact,
+    /// How often training went back, and why.
+    #[serde(default)]
+    pub roll_backs: Vec<RollBack>,
+    /// Whether training goes back to here when it diverges.
+    #[serde(default)]
+    pub roll_back_point: bool,
     /// Every plugin of the phase.
     pub plugins: Vec<PluginState>,
     /// The plugins that failed and were replaced, in order.
@@ -49,6 +58,11 @@ pub struct CheckpointState {
     pub events_bytes: u64,
     /// Bytes of its `calls.jsonl` so far, while calls are recorded.
     pub calls_bytes: Option<u64>,
+}
+
+/// The factor of rates that nothing lowered.
+const fn unchanged() -> Exact {
+    Exact(1.0)
 }
 
 /// What a checkpoint was trained from.

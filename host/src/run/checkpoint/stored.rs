@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{Manifest, NoManifest};
 use super::writer::clear_leftovers;
-use super::{CHECKPOINT_FORMAT, CheckpointState, DAMAGED, FILES, MANIFEST_FILE, name};
+use super::{
+    CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointState, DAMAGED, FILES, MANIFEST_FILE, name,
+};
 use crate::digest::sha256;
 use crate::run::{RunError, RunFolder, Unit};
 
@@ -58,12 +60,55 @@ impl RunFolder {
     /// # Errors
     /// When a checkpoint may not be read, or was made by a newer host.
     pub fn take_up(&self, unit: Unit) -> Result<Found, RunError> {
+        clear_leftovers(&self.checkpoints_path(unit), false)?;
+        self.newest(unit, |_| true)
+    }
+
+    /// The newest checkpoint of a unit, of those of this training after less than `before` updates, to
+    /// which training goes back when it diverges. Those that are found damaged are renamed.
+    ///
+    /// # Errors
+    /// As [`Self::take_up`].
+    pub fn roll_back_point(
+        &self,
+        unit: Unit,
+        origin: &CheckpointOrigin,
+        before: u64,
+    ) -> Result<Found, RunError> {
+        self.newest(unit, |state| {
+            state.roll_back_point && state.origin == *origin && state.position.update < before
+        })
+    }
+
+    /// Whether there is such a checkpoint.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn has_roll_back_point(
+        &self,
+        unit: Unit,
+        origin: &CheckpointOrigin,
+    ) -> Result<bool, RunError> {
         let folder = self.checkpoints_path(unit);
-        clear_leftovers(&folder, false)?;
+        let updates = listed(&folder)?;
+        Ok(updates.into_iter().rev().any(|update| {
+            manifest_of(&folder.join(name(update)))
+                .is_ok_and(|found| found.state.roll_back_point && found.state.origin == *origin)
+        }))
+    }
+
+    /// The newest checkpoint of a unit that is whole and wanted.
+    fn newest(
+        &self,
+        unit: Unit,
+        wanted: impl Fn(&CheckpointState) -> bool,
+    ) -> Result<Found, RunError> {
+        let folder = self.checkpoints_path(unit);
         let mut found = Found::default();
         for update in listed(&folder)?.into_iter().rev() {
             let path = folder.join(name(update));
             match read(&path, unit, update) {
+                Ok(stored) if !wanted(&stored.state) => {}
                 Ok(stored) => {
                     found.newest = Some(stored);
                     break;

@@ -29,6 +29,9 @@ fn state(update: u64) -> CheckpointState {
             batch: 2,
             update,
         },
+        rate_factor: Exact(1.0),
+        roll_backs: Vec::new(),
+        roll_back_point: false,
         counted: Counted {
             batch: 4,
             updates_per_epoch: 9,

@@ -32,9 +32,18 @@ struct Place {
     events: PathBuf,
     unit: String,
     config: CheckpointConfig,
+    /// Whether there are checkpoints to which training goes back.
+    points: bool,
 }
 
 impl CheckpointWriter {
+    /// Keeps checkpoints to which training goes back when it diverges.
+    #[must_use]
+    pub fn with_roll_back_points(mut self, points: bool) -> Self {
+        self.place.points = points;
+        self
+    }
+
     /// Writes a checkpoint. This waits for the one before, and only for that: `files`, which gives the
     /// bytes of every file by its name, is called on another thread. Answers where it will be.
     ///
@@ -56,9 +65,10 @@ impl CheckpointWriter {
             place.delete_old(false)
         };
         let thread = thread::Builder::new().name("checkpoint".to_owned());
-        let handle = thread
-            .spawn(work)
-            .map_err(|source| not_written(&path, source))?;
+        let handle = thread.spawn(work).map_err(|source| {
+            let reason = format!("no thread can be started for it: {source}");
+            not_written(&path, io::Error::new(source.kind(), reason))
+        })?;
         self.under_way = Some(handle);
         Ok(path)
     }
@@ -103,6 +113,27 @@ impl RunFolder {
         self.checkpoint_place(unit, config).delete_old(true)
     }
 
+    /// Deletes the checkpoints of a unit after this many updates and more, the newest first, so that
+    /// what is left at any time is what there was before.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn forget_checkpoints_from(&self, unit: Unit, update: u64) -> Result<(), RunError> {
+        self.check_lease()?;
+        let folder = self.checkpoints_path(unit);
+        for later in listed(&folder)?.into_iter().rev() {
+            if later >= update {
+                let path = folder.join(name(later));
+                remove(&path).map_err(|source| RunError::File {
+                    action: "remove",
+                    path,
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     fn checkpoint_place(&self, unit: Unit, config: CheckpointConfig) -> Place {
         Place {
             run: self.clone(),
@@ -110,6 +141,7 @@ impl RunFolder {
             events: self.unit_file(unit, "events.jsonl"),
             unit: unit.to_string(),
             config,
+            points: false,
         }
     }
 }
@@ -193,6 +225,9 @@ impl Place {
         let last = if finished { 0 } else { self.config.keep_last };
         let mut keep: Vec<u64> = updates.iter().rev().take(last).copied().collect();
         keep.extend(self.distinguished(&updates));
+        if !finished {
+            keep.extend(self.roll_back_points(&updates));
+        }
         let removed = |path: &Path| {
             remove(path).map_err(|source| RunError::File {
                 action: "remove",
@@ -210,6 +245,22 @@ impl Place {
             }
         }
         Ok(())
+    }
+
+    /// The newest checkpoints to which training goes back when it diverges; one is enough as long as
+    /// it is whole.
+    fn roll_back_points(&self, updates: &[u64]) -> Vec<u64> {
+        const KEPT: usize = 2;
+        // Where training never goes back, no manifest is read for it.
+        if !self.points {
+            return Vec::new();
+        }
+        let newest = updates.iter().rev().copied();
+        let is_point = |update: &u64| {
+            manifest_of(&self.folder.join(name(*update)))
+                .is_ok_and(|manifest| manifest.state.roll_back_point)
+        };
+        newest.filter(is_point).take(KEPT).collect()
     }
 
     /// The checkpoints that stay for what they are: the best ones, and those after some epochs.

@@ -39,7 +39,7 @@ impl PhaseTraining<'_> {
 
     /// Writes a checkpoint of everything up to now, where `begun` is when the updates began that
     /// [`State::trained_for`] does not count. It returns when everything is off the device; nothing is
-    /// written when a plugin cannot be saved.
+    /// written when a plugin cannot be saved, or when a weight is not a number any more.
     pub(super) fn write_checkpoint(
         &self,
         state: &mut State<'_>,
@@ -60,6 +60,13 @@ impl PhaseTraining<'_> {
         // What has happened is in the log before its length is written down.
         self.report(state, begun)?;
         let unit = Unit::Train(self.phase);
+        let network = trained_tensors(&state.network);
+        if !network.are_finite() {
+            // Nothing good could go on from here; the next update finds that its loss is no number.
+            state.writer.wait()?;
+            let newest = self.folder.checkpoints(unit)?.pop();
+            return Ok(newest.map(|update| self.folder.checkpoint_path(unit, update)));
+        }
         let calls_bytes = state
             .calls
             .as_ref()
@@ -79,6 +86,9 @@ impl PhaseTraining<'_> {
                 updates_per_epoch: self.cost.updates_per_epoch,
             },
             rates: state.rates.map(Exact).to_vec(),
+            rate_factor: Exact(state.rate_factor),
+            roll_backs: state.roll_backs.clone(),
+            roll_back_point: self.is_roll_back_point(state),
             plugins,
             fallbacks: state.fallbacks.clone(),
             seen_by_meta: state.seen.meta,
@@ -98,7 +108,6 @@ impl PhaseTraining<'_> {
             events_bytes: self.folder.events_bytes(unit)?,
             calls_bytes,
         };
-        let network = trained_tensors(&state.network);
         let optimizer = state.optimizer.tensors(&state.network);
         let average = state
             .average
@@ -198,6 +207,8 @@ impl PhaseTraining<'_> {
             *rate = saved.0;
         }
         state.fallbacks = saved.fallbacks;
+        state.roll_backs = saved.roll_backs;
+        state.rate_factor = saved.rate_factor.0;
         state.seen = Seen {
             meta: saved.seen_by_meta,
             teacher: saved.seen_by_teacher,

@@ -58,6 +58,7 @@ impl Runner {
             data_sha256: prepared.resolved.dataset.digest.clone(),
             plugins: prepared.records(),
             teachers: prepared.teachers(),
+            left_out: prepared.resolved.dataset.left_out_names(),
         };
         let (folder, record) = match RunFolder::open(path)? {
             Some((folder, experiment, record)) => {

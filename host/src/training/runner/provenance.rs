@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Runner;
+use crate::data::Part;
+use crate::event::{Event, Observer};
 use crate::model::Network;
-use crate::run::{Unit, UnitResult};
+use crate::run::{LeftOutCount, Unit, UnitResult};
 use crate::training::Score;
 
 impl Runner {
@@ -33,9 +35,35 @@ impl Runner {
             weights_sha256: String::new(),
             built_from,
             fallbacks: Vec::new(),
+            roll_backs: Vec::new(),
+            left_out: self.left_out(),
             changed: false,
             imported: None,
         }
+    }
+
+    /// How many pictures of this run cannot be decoded and are left out.
+    pub(super) fn left_out(&self) -> LeftOutCount {
+        let left_out = &self.prepared.resolved.dataset.left_out;
+        let count = |part| left_out.iter().filter(|one| one.part == part).count();
+        LeftOutCount {
+            train: count(Part::Train),
+            validation: count(Part::Validation),
+        }
+    }
+
+    /// Says which pictures are left out, if some are.
+    pub(super) fn tell_left_out(&self, observer: &mut dyn Observer) -> std::io::Result<()> {
+        let LeftOutCount { train, validation } = self.left_out();
+        let pictures = self.prepared.resolved.dataset.left_out_names();
+        if pictures.is_empty() {
+            return Ok(());
+        }
+        observer.observe(&Event::PicturesLeftOut {
+            train,
+            validation,
+            pictures,
+        })
     }
 
     /// What a file of weights says about what made it.
