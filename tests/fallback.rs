@@ -139,7 +139,7 @@ fn without_a_fallback_the_run_ends_and_says_what_is_kept() {
         &[
             "unit `meta`, epoch 0, update 1",
             "hook `compute`: the tensor is gone",
-            "finished units are kept, and unit `meta` begins again with the next run",
+            "finished units are kept, and unit `meta` goes on from its newest checkpoint",
             "set `on_failure`",
         ],
     );

@@ -105,24 +105,14 @@ impl Runner {
     ) -> Result<ImportOutcome, ImportError> {
         let begun = std::time::Instant::now();
         let run = |error: RunError| ImportError::from(TrainError::from(error));
-        if self.folder.result(unit).map_err(run)?.is_some() {
-            return Err(ImportError::Occupied {
+        let unfinished = || match self.folder.result(unit).map_err(run)? {
+            None => Ok(()),
+            Some(_) => Err(ImportError::Occupied {
                 unit: unit.to_string(),
                 folder: self.folder.path().display().to_string(),
-            });
-        }
-        let stopped = || ImportError::from(Self::stopped_before(unit));
-        let told = |text: &str| {
-            observer.observe(&Event::UnitNote {
-                unit: unit.to_string(),
-                note: text.to_owned(),
-            })
+            }),
         };
-        let _lease = self
-            .folder
-            .hold(unit, &self.stop, told)
-            .map_err(run)?
-            .ok_or_else(stopped)?;
+        unfinished()?;
         let mut believed = Vec::new();
         self.check_unseen(checkpoint, &mut believed)?;
         let (network, from) = match unit {
@@ -159,6 +149,20 @@ impl Runner {
         if unit == Unit::Train(Phase::Meta) {
             self.fits_modules(&sha256(&weights))?;
         }
+        let stopped = || ImportError::from(Self::stopped_before(unit));
+        let told = |text: &str| {
+            observer.observe(&Event::UnitNote {
+                unit: unit.to_string(),
+                note: text.to_owned(),
+            })
+        };
+        let _lease = self
+            .folder
+            .hold(unit, &self.stop, told)
+            .map_err(run)?
+            .ok_or_else(stopped)?;
+        // Whoever held the unit until now may have finished it.
+        unfinished()?;
         let mut log = self.folder.event_writer(unit).map_err(run)?;
         let result = UnitResult {
             seconds: begun.elapsed().as_secs_f64(),
