@@ -21,6 +21,7 @@ mod fallback;
 mod gpu;
 mod grants;
 mod hostile;
+mod laws;
 #[cfg(target_os = "linux")]
 mod leases;
 mod lock;
@@ -41,6 +42,7 @@ mod resume;
 mod run;
 mod schedules;
 mod scripting;
+mod secrets;
 #[cfg(target_os = "linux")]
 mod signals;
 #[cfg(target_os = "linux")]
@@ -48,4 +50,5 @@ mod status;
 mod teacher;
 mod tidy;
 mod units;
+mod untrusted;
 mod walk;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::picture::Pictures;
 use super::{DataError, Normalisation, loader};
 use crate::cache::cache_folder;
+use crate::file;
 
 /// To be changed with the file, with what a picture is decoded to, or with what is measured.
 const FORMAT: u32 = 1;
@@ -135,7 +136,7 @@ fn measure_or_recall(
 
 /// What was measured over the files with this key.
 fn recall(folder: &Path, key: &str) -> Option<Normalisation> {
-    let bytes = fs::read(folder.join(format!("{key}.json"))).ok()?;
+    let bytes = file::read(&folder.join(format!("{key}.json")), file::TEXT).ok()?;
     let kept: Sums = serde_json::from_slice(&bytes).ok()?;
     let same = kept.format == FORMAT && kept.key == key && kept.sums.len() == 3;
     kept.normalisation().filter(|_| same)

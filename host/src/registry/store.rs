@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::digest::sha256;
+use crate::digest::{is_sha256, sha256};
+use crate::file;
 
 /// A folder of components by digest.
 #[derive(Clone, Debug)]
@@ -24,7 +25,11 @@ impl Store {
 
     /// The component with this digest, in hexadecimal, if it is there and undamaged.
     pub fn get(&self, digest: &str) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.folder.join(digest)).ok()?;
+        // A lock file says the digest, and what is no digest could be a path to anywhere.
+        if !is_sha256(digest) {
+            return None;
+        }
+        let bytes = file::read(&self.folder.join(digest), file::COMPONENT).ok()?;
         (sha256(&bytes) == digest).then_some(bytes)
     }
 
@@ -68,6 +73,25 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_digests_name_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::below(folder.path());
+        store.put(b"component").unwrap();
+        // The bytes are the right ones, and still nothing outside of the store is looked at.
+        let digest = sha256(b"component");
+        let elsewhere = folder.path().join(&digest);
+        std::fs::write(&elsewhere, b"component").unwrap();
+        for path in [
+            format!("../../{digest}"),
+            format!("./{digest}"),
+            elsewhere.display().to_string(),
+        ] {
+            assert!(folder.path().join("store/sha256").join(&path).is_file());
+            assert_eq!(store.get(&path), None, "{path}");
+        }
+    }
 
     #[test]
     fn a_damaged_file_counts_as_missing() {
