@@ -19,13 +19,17 @@ static HOST: LazyLock<PluginHost> = LazyLock::new(|| {
     PluginHost::new(Some(&cache)).unwrap()
 });
 
-/// The schedules that ship, with their defaults.
+/// The schedules that ship, with their defaults, and what the one that has none cannot do without.
 static SCHEDULES: LazyLock<Vec<(Plugin, BTreeMap<String, SettingValue>)>> = LazyLock::new(|| {
     PluginHost::built_in()
         .filter(|one| one.kind == Kind::LrSchedule)
         .map(|one| {
             let plugin = plugin(one.name, Kind::LrSchedule);
-            (plugin, BTreeMap::new())
+            let text = match one.name {
+                "piecewise" => "at = [\"0\", \"10%\", \"100%\"]\nfactors = [0.0, 1.0, 0.05]",
+                _ => "",
+            };
+            (plugin, toml::from_str(text).unwrap())
         })
         .collect()
 });
