@@ -137,6 +137,25 @@ fn every_corpus_file_and_damaged_copies_of_it_are_answered() {
 }
 
 #[test]
+fn the_seeds_of_the_contract_reach_the_answers_of_plugins() {
+    for (path, bytes) in corpus("contract") {
+        let answer = targets::answered(&bytes).unwrap_or_else(|| panic!("{}", path.display()));
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let wanted = match name {
+            "hostile-modules" => "8589934590 blocks",
+            "hostile-rate" => "the learning rate is NaN",
+            "restored" => "",
+            _ => {
+                answer.unwrap_or_else(|error| panic!("{name}: {error}"));
+                continue;
+            }
+        };
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{name}: {error}");
+    }
+}
+
+#[test]
 fn every_target_has_a_program() {
     let manifest: toml::Table = include_str!("fuzz/Cargo.toml").parse().unwrap();
     let mut programs: Vec<&str> = manifest["bin"]

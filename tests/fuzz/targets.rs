@@ -345,34 +345,28 @@ pub fn component(bytes: &[u8]) {
 /// arguments. Whatever those are and whatever the plugin answers, what leaves the boundary is a
 /// partition, a rate, or an error.
 pub fn contract(bytes: &[u8]) {
-    let Ok(asked) = serde_json::from_slice::<Value>(bytes) else {
-        return;
-    };
+    let _ = answered(bytes);
+}
+
+/// What a plugin answered; nothing when the bytes name none, or settings that cannot be read.
+pub fn answered(bytes: &[u8]) -> Option<Result<(), PluginError>> {
+    let asked: Value = serde_json::from_slice(bytes).ok()?;
     let text = |key: &str| asked[key].as_str().unwrap_or_default().to_owned();
     // Not a path: nothing but these is looked at.
     let plugin = text("plugin");
     let reference = if plugin.starts_with("hostile-") && !plugin.contains(['/', '.']) {
-        hostile()
-            .join(format!("{plugin}.wasm"))
-            .display()
-            .to_string()
+        let file = hostile().join(format!("{plugin}.wasm"));
+        file.display().to_string()
     } else if PluginHost::built_in().any(|one| one.name == plugin) {
         plugin
     } else {
-        return;
+        return None;
     };
-    let given: BTreeMap<String, SettingValue> = match toml::from_str(&text("settings")) {
-        Ok(given) => given,
-        Err(_) => return,
-    };
-    for kind in [Kind::PartitionScheme, Kind::LrSchedule] {
-        if let Some(plugin) = loaded(&reference, kind) {
-            let _ = match kind {
-                Kind::PartitionScheme => divide(&plugin, &given, &asked),
-                _ => rates(&plugin, &given, &asked),
-            };
-        }
+    let given: BTreeMap<String, SettingValue> = toml::from_str(&text("settings")).ok()?;
+    if let Some(plugin) = loaded(&reference, Kind::PartitionScheme) {
+        return Some(divide(&plugin, &given, &asked));
     }
+    loaded(&reference, Kind::LrSchedule).map(|plugin| rates(&plugin, &given, &asked))
 }
 
 /// Where the hostile plugins lie, for the test and for the fuzz targets.
