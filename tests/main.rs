@@ -27,6 +27,7 @@ mod faults;
 mod gpu;
 mod grants;
 mod hostile;
+mod laws;
 #[cfg(target_os = "linux")]
 mod interrupted;
 #[cfg(target_os = "linux")]
@@ -51,6 +52,7 @@ mod resume;
 mod run;
 mod schedules;
 mod scripting;
+mod secrets;
 #[cfg(target_os = "linux")]
 mod signals;
 #[cfg(target_os = "linux")]
@@ -58,4 +60,5 @@ mod status;
 mod teacher;
 mod tidy;
 mod units;
+mod untrusted;
 mod walk;

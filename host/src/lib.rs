@@ -14,6 +14,7 @@ mod digest;
 pub mod drawing;
 pub mod event;
 pub mod experiment;
+mod file;
 pub mod kernels;
 pub mod lock;
 mod macs;

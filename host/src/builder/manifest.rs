@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
+use crate::file;
 
 use super::BuildError;
 
@@ -77,7 +78,7 @@ impl Manifest {
     /// The file is missing, or is no such record.
     pub fn load(folder: &Path) -> Result<Self, BuildError> {
         let path = Self::path(folder);
-        let text = fs::read_to_string(&path).map_err(BuildError::file("reading", &path))?;
+        let text = file::read_text(&path).map_err(BuildError::file("reading", &path))?;
         toml::from_str(&text).map_err(|error| BuildError::Manifest {
             path,
             detail: error.to_string(),

@@ -3,7 +3,6 @@
 //! Invariant: a `plugin.toml` that was read is complete and its values can be embedded in a
 //! component as they are.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use semver::Version;
@@ -11,6 +10,7 @@ use toml::{Table, Value};
 
 use super::metadata::Metadata;
 use super::{BuildError, Language, contract};
+use crate::file;
 use crate::plugin::Kind;
 use crate::spelling::nearest;
 
@@ -96,7 +96,7 @@ impl Project {
             .canonicalize()
             .map_err(BuildError::file("opening", folder))?;
         let path = folder.join(MANIFEST);
-        let text = fs::read_to_string(&path).map_err(BuildError::file("reading", &path))?;
+        let text = file::read_text(&path).map_err(BuildError::file("reading", &path))?;
         let manifest = PluginManifest::parse(&text)
             .map_err(|detail| BuildError::PluginManifest { path, detail })?;
         Ok(Self {

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use image::{ImageError, ImageFormat, ImageReader};
+use image::error::{LimitError, LimitErrorKind};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use sha2::{Digest, Sha256};
 
 use crate::digest::hexadecimal;
+use crate::file;
 
 use super::config::{DataConfig, Limits, folder_name};
 use super::normalisation::{Choice, KnownNormalisation, choose};
@@ -33,6 +35,13 @@ const UNSUPPORTED: [&str; 12] = [
 ];
 /// Folders in a class folder, one in the other; more can only be a cycle of links.
 const MAX_DEPTH: usize = 8;
+
+/// Bytes of a picture's file.
+const PICTURE_BYTES_MAX: u64 = 256 << 20;
+/// Pixels of a picture: beyond it, a small file is rather made to fill the memory than a photograph.
+const PIXELS_MAX: u64 = 1 << 27;
+/// Bytes that decoding takes at most, beside the pixels.
+const DECODING_BYTES_MAX: u64 = 1 << 30;
 
 /// Opens the set in a folder.
 pub(super) fn open(
@@ -232,7 +241,7 @@ impl Pictures for FolderPictures {
             path: path.clone(),
             source,
         };
-        let bytes = fs::read(path).map_err(unreadable)?;
+        let bytes = file::read(path, PICTURE_BYTES_MAX).map_err(unreadable)?;
         let reader = ImageReader::new(Cursor::new(&bytes))
             .with_guessed_format()
             .map_err(unreadable)?;
@@ -240,14 +249,15 @@ impl Pictures for FolderPictures {
         if reader.format() == Some(ImageFormat::Jpeg) && !is_complete_jpeg(&bytes) {
             return Err(DataError::Truncated { path: path.clone() });
         }
-        let decoded = reader.decode().map_err(|source| match source {
-            ImageError::Unsupported(_) => DataError::NoPicture { path: path.clone() },
-            source => DataError::Decode {
-                path: path.clone(),
-                source,
-            },
-        })?;
-        let pixels = decoded.into_rgb8();
+        let pixels = decode(reader)
+            .map_err(|source| match source {
+                ImageError::Unsupported(_) => DataError::NoPicture { path: path.clone() },
+                source => DataError::Decode {
+                    path: path.clone(),
+                    source,
+                },
+            })?
+            .into_rgb8();
         Ok(Picture {
             width: pixels.width() as usize,
             height: pixels.height() as usize,
@@ -259,6 +269,20 @@ impl Pictures for FolderPictures {
     fn costly(&self) -> bool {
         true
     }
+}
+
+/// Decodes a picture whose header does not announce more than a photograph has.
+fn decode(mut reader: ImageReader<Cursor<&Vec<u8>>>) -> Result<DynamicImage, ImageError> {
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(DECODING_BYTES_MAX);
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > PIXELS_MAX {
+        let kind = LimitErrorKind::DimensionError;
+        return Err(ImageError::Limits(LimitError::from_kind(kind)));
+    }
+    DynamicImage::from_decoder(decoder)
 }
 
 /// Whether the marker of the end follows the start of the scan: before it, thumbnails have one too.

@@ -24,6 +24,9 @@ pub(super) const EXPECTED: &str = "a folder with train-images-idx3-ubyte, train-
 
 /// Bytes without sign, in three dimensions: pictures, rows, columns.
 const IMAGES: u32 = 0x0803;
+/// Bytes of one file that are taken; the largest known set has 550 MB. A few compressed bytes can
+/// stand for any number.
+const MOST_BYTES: usize = 4 << 30;
 /// Bytes without sign, in one dimension.
 const LABELS: u32 = 0x0801;
 
@@ -187,9 +190,11 @@ fn parse<const N: usize>(
     let Some(expected) = sizes
         .iter()
         .try_fold(1_usize, |product, size| product.checked_mul(*size))
-        .filter(|expected| *expected < isize::MAX as usize)
+        .filter(|expected| *expected <= MOST_BYTES)
     else {
-        return Err(corrupt(format!("its sizes are {sizes:?}")));
+        return Err(corrupt(format!(
+            "its sizes are {sizes:?}, more than the {MOST_BYTES} bytes that are taken"
+        )));
     };
     let mut bytes = Vec::new();
     // One byte more, to see whether the file ends there.
@@ -263,8 +268,9 @@ mod tests {
     fn huge_counts_allocate_nothing() {
         let failure = |sizes| parse_images(&images(sizes, 100)).unwrap_err();
         assert!(failure([u32::MAX, 1, 1]).contains("truncated"));
-        assert!(failure([u32::MAX, 28, 28]).contains("truncated"));
+        assert!(failure([u32::MAX, 28, 28]).contains("bytes that are taken"));
         assert!(failure([u32::MAX; 3]).contains("its sizes are"));
+        assert!(failure([1 << 20, 1 << 10, 5]).contains("bytes that are taken"));
     }
 
     #[test]

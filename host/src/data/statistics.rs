@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::picture::Pictures;
 use super::{DataError, Normalisation, loader};
 use crate::cache::cache_folder;
+use crate::file;
 
 /// To be changed with the file, with what a picture is decoded to, or with what is measured.
 const FORMAT: u32 = 1;
@@ -143,7 +144,7 @@ fn recall(folder: &Path, key: &str) -> Option<Normalisation> {
 
 /// What [`keep`] kept, if it can be read.
 pub(super) fn recall_json<T: DeserializeOwned>(folder: &Path, key: &str) -> Option<T> {
-    let bytes = fs::read(folder.join(format!("{key}.json"))).ok()?;
+    let bytes = file::read(&folder.join(format!("{key}.json")), file::TEXT).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

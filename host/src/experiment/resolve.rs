@@ -11,6 +11,7 @@ use super::layers::{Layers, Source, leaves, merge};
 use super::schema::{Experiment, PhaseConfig};
 use super::{ExperimentError, Start, teacher};
 use crate::data::{self, DataConfig, DataError, Dataset, Loader, Part};
+use crate::file;
 use crate::model::Architecture;
 use crate::phase::Phase;
 use crate::plugin::Reference;
@@ -213,7 +214,7 @@ fn read(reference: &str) -> Result<(Table, Source), ExperimentError> {
             Source::Experiment(format!("experiment {}", found.name)),
         ));
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| ExperimentError::Read {
+    let text = file::read_text(&path).map_err(|error| ExperimentError::Read {
         path: reference.to_owned(),
         reason: error.to_string(),
         built_in: built_in::names(),

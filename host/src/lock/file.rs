@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LockError;
 use super::pin::Pin;
+use crate::digest::is_sha256;
+use crate::file;
 use crate::registry::Trust;
 use crate::registry::write_whole;
 
@@ -52,7 +54,7 @@ impl LockFile {
     /// # Errors
     /// The file cannot be read, is damaged, or was written by a newer program.
     pub fn read(path: &Path) -> Result<Self, LockError> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match file::read_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => {
@@ -77,7 +79,18 @@ impl LockFile {
                 known: FORMAT,
             });
         }
-        toml::from_str(&text).map_err(damaged)
+        let lock: Self = toml::from_str(&text).map_err(damaged)?;
+        match lock.plugins.iter().find(|pin| !is_sha256(&pin.sha256)) {
+            None => Ok(lock),
+            Some(pin) => Err(LockError::Syntax {
+                path: path.to_owned(),
+                reason: format!(
+                    "the sha256 of `{}` is `{}`, and a digest has 64 hexadecimal digits",
+                    pin.reference.escape_debug(),
+                    pin.sha256.escape_debug()
+                ),
+            }),
+        }
     }
 
     /// Writes the lock file, whole or not at all.

@@ -8,6 +8,7 @@ use super::LockError;
 use super::file::LockFile;
 use super::pin::{Change, Pin, Provenance};
 use crate::digest::sha256;
+use crate::file;
 use crate::plugin::{
     Inspection, Origin, PluginHost, Reference, RegistryReference, Repository, Wanted, file_of,
 };
@@ -482,9 +483,9 @@ fn read(path: &Path) -> Result<Fetched, LockError> {
         path: path.to_owned(),
         source: std::io::Error::other(error.to_string()),
     })?;
-    let bytes = std::fs::read(&file).map_err(failed(&file))?;
+    let bytes = file::read(&file, file::COMPONENT).map_err(failed(&file))?;
     let signature = signature_of(&file);
-    let signature = match std::fs::read_to_string(&signature) {
+    let signature = match file::read_text(&signature) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(&signature)(error)),
@@ -552,7 +553,7 @@ pub fn write_pulled(
     signature: Option<&str>,
     named: bool,
 ) -> Result<(), LockError> {
-    if !named && std::fs::read(file).is_ok_and(|there| there != bytes) {
+    if !named && file::read(file, file::COMPONENT).is_ok_and(|there| there != bytes) {
         return Err(LockError::Occupied {
             path: file.to_owned(),
         });

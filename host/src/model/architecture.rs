@@ -34,6 +34,18 @@ pub enum ModelError {
         /// Its value.
         smaller: usize,
     },
+    /// More than any machine computes; the numbers of its cost must fit 64 bits.
+    #[error(
+        "the network would have {blocks} blocks, {parameters:.1e} parameters, and {macs:.1e} multiplications a picture, and at most 10000, 2.7e11, and 1.1e15 are taken (lower `depth`, `width`, `image_size`, `mlp_ratio`, or `classes`)"
+    )]
+    TooLarge {
+        /// Blocks.
+        blocks: usize,
+        /// Values in all parameters.
+        parameters: f64,
+        /// Multiplications of a forward pass.
+        macs: f64,
+    },
     /// The epsilon of layer normalisation.
     #[error("layer_norm_eps of the network is {value} (it must be a positive number)")]
     Epsilon {
@@ -210,6 +222,32 @@ impl Architecture {
             .collect()
     }
 
+    /// One stage of such a network as [`Self::network`] gives it, without the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::network`].
+    ///
+    /// # Panics
+    ///
+    /// When there is no stage `index`.
+    pub fn stage(
+        &self,
+        depths: &[usize],
+        index: usize,
+        initial: Seed,
+        phase: Phase,
+        device: &Device,
+    ) -> Result<Stage, ModelError> {
+        self.validate()?;
+        check_depths(depths)?;
+        let device = device.clone().autodiff();
+        let initial = Initial::new(initial, phase, format!("stages.{index}."), &device);
+        Ok(match self {
+            Self::Vit(config) => Stage::Vit(VitStage::new(config, depths, index, &initial)),
+        })
+    }
+
     /// A network with `depths[i]` blocks in stage `i`, all of it trainable, with random weights.
     ///
     /// Every parameter's draw depends on the seed, the phase and the parameter's name alone. The
@@ -227,16 +265,9 @@ impl Architecture {
     ) -> Result<Network, ModelError> {
         self.validate()?;
         check_depths(depths)?;
-        let device = device.clone().autodiff();
         let stages = (0..depths.len())
-            .map(|index| {
-                let prefix = format!("stages.{index}.");
-                let initial = Initial::new(initial, phase, prefix, &device);
-                match self {
-                    Self::Vit(config) => Stage::Vit(VitStage::new(config, depths, index, &initial)),
-                }
-            })
-            .collect();
+            .map(|index| self.stage(depths, index, initial, phase, device))
+            .collect::<Result<_, _>>()?;
         Ok(Network::from_stages(stages))
     }
 }

@@ -2,10 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use proptest::prelude::*;
 
 use super::*;
 use crate::model::parameters::parameters;
-use crate::model::{Architecture, Network, Noise, VitConfig, network_to_safetensors};
+use crate::model::{
+    Architecture, Network, Noise, Tensors, VitConfig, network_to_safetensors, trained_tensors,
+    with_trained,
+};
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -185,4 +189,60 @@ fn every_group_has_its_own_rate() {
     assert!(!decay.is_empty());
     assert!(decay.iter().all(|name| !no_decay.contains(name)));
     assert_eq!(changed([0.0, 0.0]), Vec::<String>::new());
+}
+
+/// A network in training: with its optimizer and the average of its weights.
+type Training = (Network, Optimizer, Average);
+
+fn begun() -> Training {
+    let network = network();
+    let optimizer = optimizer(&network, AdamWConfig::default());
+    let average = Average::new(&network, 0.9, true);
+    (network, optimizer, average)
+}
+
+/// One update with each rate.
+fn trained((mut network, mut optimizer, mut average): Training, rates: &[f64]) -> Training {
+    for &rate in rates {
+        let value = loss(&network, images(4));
+        optimizer.accumulate(&network, value).unwrap();
+        network = optimizer.step(network, &[rate; 2]).unwrap().network;
+        average.update(&network);
+    }
+    (network, optimizer, average)
+}
+
+/// What a checkpoint keeps, as bytes.
+fn kept((network, optimizer, average): &Training) -> [Vec<u8>; 3] {
+    [
+        trained_tensors(network),
+        optimizer.tensors(network),
+        average.tensors(network),
+    ]
+    .map(|tensors| tensors.to_safetensors().unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_restored_has_the_future_of_what_was_saved(
+        rates in prop::collection::vec(0.0..0.1_f64, 1..8),
+        share in 0.0..=1.0_f64,
+    ) {
+        let cut = (share * rates.len() as f64) as usize;
+        let first = trained(begun(), &rates[..cut]);
+        let [network, moments, average] =
+            kept(&first).map(|bytes| Tensors::from_safetensors(&bytes).unwrap());
+        let device = Device::flex();
+        let mut second = begun();
+        second.0 = with_trained(second.0, network, &device).unwrap();
+        second.1.restore(&second.0, moments, &device).unwrap();
+        second.2.restore(&second.0, average, &device).unwrap();
+        prop_assert_eq!(
+            kept(&trained(second, &rates[cut..])),
+            kept(&trained(first, &rates[cut..])),
+            "cut at {} of {}", cut, rates.len()
+        );
+    }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::file;
+
 use super::error::{PluginError, PluginErrorKind};
 use super::identity::{Origin, PluginIdentity};
 use super::kind::Kind;
@@ -80,7 +82,7 @@ pub(super) fn bytes(
             identity.origin = Some(Origin::File(path.clone()));
             let found = file_of(&path).and_then(|file| {
                 Ok((
-                    super::file::read(&file).map_err(PluginErrorKind::Read)?,
+                    file::read(&file, file::COMPONENT).map_err(PluginErrorKind::Read)?,
                     file,
                 ))
             });

@@ -9,7 +9,6 @@ mod contract;
 mod description;
 mod engine;
 mod error;
-mod file;
 mod grants;
 mod identity;
 mod imports;

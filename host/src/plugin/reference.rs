@@ -84,6 +84,14 @@ pub enum ReferenceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An address with something that may be secret. It is not repeated here, either.
+    #[error(
+        "an address of `{host}` has a user, a password, a `?`, or a `#` in it, which would stand in lock files, records of runs, and logs (write `https://host/path/name.wasm`; what needs a login belongs in a registry, whose credentials stay outside)"
+    )]
+    Secret {
+        /// The host alone.
+        host: String,
+    },
     /// An address that is no address.
     #[error("`{reference}` is no address of a file (write `https://host/path/name.wasm`)")]
     Url {
@@ -112,6 +120,13 @@ impl FromStr for Reference {
             .strip_prefix("https://")
             .or_else(|| text.strip_prefix("http://"))
         {
+            let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+            if authority.contains('@') || text.contains(['?', '#']) {
+                let host = authority.rsplit('@').next().unwrap_or(authority);
+                return Err(ReferenceError::Secret {
+                    host: host.split(['?', '#']).next().unwrap_or(host).to_owned(),
+                });
+            }
             let complete = rest
                 .split_once('/')
                 .is_some_and(|(host, path)| !host.is_empty() && !path.is_empty());
@@ -321,6 +336,21 @@ mod tests {
             };
             assert_eq!(found.repository.to_string(), place);
             assert_eq!(found.wanted, Wanted::Newest(VersionReq::STAR));
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_secret_is_refused_and_not_repeated() {
+        for address in [
+            "https://ada:horse@host.org/x.wasm",
+            "https://host.org/x.wasm?token=horse",
+            "https://host.org/x.wasm#horse",
+            "https://host.org?horse",
+            "http://horse@host.org",
+        ] {
+            let error = address.parse::<Reference>().unwrap_err().to_string();
+            assert!(error.contains("`host.org`"), "{error}");
+            assert!(!error.contains("horse"), "{error}");
         }
     }
 

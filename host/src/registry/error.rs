@@ -179,7 +179,9 @@ fn unauthorized(host: &str, user: Option<&str>) -> String {
 
 impl Problem {
     /// What a failed HTTP request says.
-    pub(super) fn of_request(error: &reqwest::Error) -> Self {
+    pub(super) fn of_request(error: reqwest::Error) -> Self {
+        // A server can lead on to an address that is itself a key.
+        let error = &error.without_url();
         if error.is_timeout() {
             return Self::Timeout;
         }
@@ -213,8 +215,8 @@ impl Problem {
         match error {
             OciDistributionError::RequestError(error) => match error.status() {
                 Some(status) => Self::of_status(status.as_u16(), what, host, user)
-                    .unwrap_or_else(|| Self::of_request(&error)),
-                None => Self::of_request(&error),
+                    .unwrap_or_else(|| Self::of_request(error)),
+                None => Self::of_request(error),
             },
             OciDistributionError::IoError(error) => {
                 if let Some(TooMuch { most }) =
@@ -294,12 +296,20 @@ impl Problem {
     }
 }
 
-/// The beginning of a server's words in one line, without what terminals obey.
+/// The beginning of a server's words in one line, without what terminals obey, and without what
+/// follows the name of a way to log in: some servers repeat the headers that they got.
 fn line(words: &str) -> String {
     const MOST: usize = 300;
     let plain: String = words.replace(char::is_control, " ");
     let words: Vec<&str> = plain.split_whitespace().collect();
-    words.join(" ").chars().take(MOST).collect()
+    let mut hidden = words.clone();
+    for (word, before) in hidden.iter_mut().skip(1).zip(&words) {
+        let scheme = before.trim_matches(|letter: char| !letter.is_alphanumeric());
+        if scheme.eq_ignore_ascii_case("basic") || scheme.eq_ignore_ascii_case("bearer") {
+            *word = "[hidden]";
+        }
+    }
+    hidden.join(" ").chars().take(MOST).collect()
 }
 
 /// More bytes came than were announced or are taken.

@@ -11,6 +11,7 @@ use super::component::{SIGNATURE_ANNOTATION, artefact};
 use super::error::{Problem, RegistryError};
 use super::transport::Access;
 use crate::digest::sha256;
+use crate::file;
 use crate::plugin::{Inspection, PluginError, PluginHost, file_of};
 use crate::plugin::{Reference, ReferenceError, RegistryReference, Repository, Wanted};
 
@@ -98,7 +99,7 @@ pub fn publish(
     };
     let file =
         file_of(file).map_err(|error| unreadable(file)(io::Error::other(error.to_string())))?;
-    let bytes = std::fs::read(&file).map_err(unreadable(&file))?;
+    let bytes = file::read(&file, file::COMPONENT).map_err(unreadable(&file))?;
     let path = std::path::absolute(&file).map_err(unreadable(&file))?;
     let inspection = host
         .inspect(&path.to_string_lossy())
@@ -222,7 +223,7 @@ fn check_metadata(file: &Path, inspection: &Inspection) -> Result<(), PublishErr
 
 /// The text of a signature. Whose it is says whoever trusts a key.
 fn read_signature(path: &Path) -> Result<String, PublishError> {
-    let text = std::fs::read_to_string(path).map_err(|source| PublishError::File {
+    let text = file::read_text(path).map_err(|source| PublishError::File {
         path: path.to_owned(),
         source,
     })?;

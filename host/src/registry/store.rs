@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::digest::sha256;
+use crate::digest::{is_sha256, sha256};
+use crate::file;
 
 /// A folder of components by digest.
 #[derive(Clone, Debug)]
@@ -24,7 +25,11 @@ impl Store {
 
     /// The component with this digest, in hexadecimal, if it is there and undamaged.
     pub fn get(&self, digest: &str) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.folder.join(digest)).ok()?;
+        // A lock file says the digest, and what is no digest could be a path to anywhere.
+        if !is_sha256(digest) {
+            return None;
+        }
+        let bytes = file::read(&self.folder.join(digest), file::COMPONENT).ok()?;
         (sha256(&bytes) == digest).then_some(bytes)
     }
 

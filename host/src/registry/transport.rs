@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client};
 
+use crate::file;
 use crate::plugin::is_loopback;
 
 use super::error::{Problem, RegistryError};
@@ -58,7 +59,7 @@ impl Access {
             path: path.clone(),
             reason,
         };
-        let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let bytes = file::read(path, file::TEXT).map_err(|error| refuse(error.to_string()))?;
         let found =
             Certificate::from_pem_bundle(&bytes).map_err(|error| refuse(error.to_string()))?;
         if found.is_empty() {
@@ -82,7 +83,7 @@ impl Access {
                 })?;
             builder = builder.tls_certs_merge(certificates);
         }
-        builder.build().map_err(|error| Problem::of_request(&error))
+        builder.build().map_err(Problem::of_request)
     }
 
     /// Whether plain http may be spoken with this host.
@@ -99,7 +100,7 @@ impl Access {
         let request = self.client(true)?.get(format!("https://{host}/v2/"));
         match request.send().await {
             Ok(_) => Ok(false),
-            Err(error) => match Problem::of_request(&error) {
+            Err(error) => match Problem::of_request(error) {
                 Problem::Plain => Ok(true),
                 problem => Err(problem),
             },
@@ -149,11 +150,7 @@ async fn fetch(url: &str, access: &Access) -> Result<Option<Vec<u8>>, Problem> {
     }
     // What begins encrypted stays so, whatever a redirect says.
     let client = access.client(!plain)?;
-    let mut answer = client
-        .get(url)
-        .send()
-        .await
-        .map_err(|error| Problem::of_request(&error))?;
+    let mut answer = client.get(url).send().await.map_err(Problem::of_request)?;
     let status = answer.status();
     if matches!(status.as_u16(), 404 | 410) {
         return Ok(None);
@@ -172,11 +169,7 @@ async fn fetch(url: &str, access: &Access) -> Result<Option<Vec<u8>>, Problem> {
         return Err(too_large(length));
     }
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer
-        .chunk()
-        .await
-        .map_err(|error| Problem::of_request(&error))?
-    {
+    while let Some(chunk) = answer.chunk().await.map_err(Problem::of_request)? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > access.most_bytes {
             return Err(too_large(bytes.len() as u64));

@@ -16,6 +16,7 @@ use super::{FORMAT, RunError, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
 use crate::event::{Event, Observer};
 use crate::experiment::Experiment;
+use crate::file;
 
 /// The record of the run.
 const RECORD: &str = "run.json";
@@ -435,7 +436,7 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, RunError> {
 
 /// Reads a whole file.
 fn read(path: &Path) -> Result<Vec<u8>, RunError> {
-    fs::read(path).map_err(|source| RunError::File {
+    file::read(path, file::WEIGHTS).map_err(|source| RunError::File {
         action: "read",
         path: path.to_path_buf(),
         source,

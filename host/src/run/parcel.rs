@@ -15,6 +15,7 @@ use super::folder::write_whole;
 use super::{Change, FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
 use crate::experiment::Experiment;
+use crate::file;
 
 /// The media type of a parcel's description.
 pub const PARCEL_TYPE: &str = "application/vnd.incubate.unit.config.v1+json";
@@ -334,7 +335,12 @@ impl Parcel {
             .chain([DESCRIPTION_FILE])
         {
             let file = path.join(name);
-            let bytes = fs::read(&file).map_err(|source| {
+            let most = if name == "weights.safetensors" {
+                file::WEIGHTS
+            } else {
+                TEXT_BYTES_MAX as u64
+            };
+            let bytes = file::read(&file, most).map_err(|source| {
                 if source.kind() == std::io::ErrorKind::NotFound {
                     ParcelError::Missing {
                         from: from.clone(),

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::file;
+
 use super::{BEAT, LeaseRecord, Process, RunError, RunFolder, Unit};
 
 /// Bytes that are read from the beginning and from the end of a log.
@@ -179,7 +181,7 @@ impl Leases {
     fn of(path: &Path, units: &[String]) -> Self {
         let read = |unit: &String| -> Option<LeaseRecord> {
             let file = path.join("units").join(unit).join(super::lease::LEASE);
-            serde_json::from_slice(&fs::read(file).ok()?).ok()
+            serde_json::from_slice(&file::read(&file, file::TEXT).ok()?).ok()
         };
         let mut leases: BTreeMap<String, (LeaseRecord, bool)> = units
             .iter()
@@ -205,7 +207,7 @@ fn state(path: &Path, unit: &str, leases: &Leases, problems: &mut Vec<String>) -
     let folder = path.join("units").join(unit);
     let result = folder.join("result.json");
     if result.exists() {
-        return match fs::read(&result)
+        return match file::read(&result, file::TEXT)
             .map_err(|error| error.to_string())
             .and_then(|bytes| super::seal::opened::<super::UnitResult>(&bytes))
         {

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::cost::depths;
 use super::difference::{differences, lines};
 use crate::experiment::Experiment;
-use crate::model::{ModelError, WeightsError, load_network, load_stage};
+use crate::model::{Architecture, ModelError, WeightsError, load_network, load_stage};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::random::Seed;
@@ -107,6 +107,18 @@ pub enum ExchangeError {
         /// The reason.
         source: ModelError,
     },
+    /// The experiment's network has more parameters than the file of its weights has values.
+    #[error(
+        "the weights of unit `{unit}` do not fit the experiment's network: it has {parameters} parameters, and the file {bytes} bytes (ask who pushed it)"
+    )]
+    TooLarge {
+        /// The unit.
+        unit: String,
+        /// Values in its parameters.
+        parameters: u64,
+        /// Bytes of the weights.
+        bytes: u64,
+    },
     /// The experiment's network has more blocks than are believed.
     #[error(
         "the network of unit `{unit}` has {depth} blocks, more than the {DEPTH_MAX} that are believed of somebody else"
@@ -130,26 +142,52 @@ pub fn check_weights(parcel: &Parcel) -> Result<(), ExchangeError> {
         return Err(ExchangeError::TooDeep { unit, depth });
     }
     let phase = parcel.unit.phase();
-    let network = parcel
-        .experiment
-        .written_by(parcel.unit)
-        .network(
-            &depths(phase, &parcel.record.division, &parcel.experiment),
-            Seed(parcel.experiment.seed),
-            phase,
-            &Device::flex(),
-        )
-        .map_err(|source| ExchangeError::Model {
-            unit: unit.clone(),
-            source,
-        })?;
+    let model = parcel.experiment.written_by(parcel.unit);
+    let depths = depths(phase, &parcel.record.division, &parcel.experiment);
+    let seed = Seed(parcel.experiment.seed);
+    let device = Device::flex();
+    let failed = |source| ExchangeError::Model {
+        unit: unit.clone(),
+        source,
+    };
+    // Settings of a few bytes can ask for any amount of memory; weights have to be there.
+    model.validate().map_err(failed)?;
+    let parameters = parameters(&model, &depths, phase);
+    let bytes = parcel.weights().len() as u64;
+    if parameters.saturating_mul(4) > bytes {
+        return Err(ExchangeError::TooLarge {
+            unit,
+            parameters,
+            bytes,
+        });
+    }
     let loaded = match phase {
-        Phase::Module(index) => {
-            load_stage(network.stages()[index].clone(), parcel.weights(), "").map(|_| ())
-        }
-        _ => load_network(network, parcel.weights()).map(|_| ()),
+        Phase::Module(index) => model
+            .stage(&depths, index, seed, phase, &device)
+            .map_err(failed)
+            .map(|stage| load_stage(stage, parcel.weights(), "").map(|_| ()))?,
+        _ => model
+            .network(&depths, seed, phase, &device)
+            .map_err(failed)
+            .map(|network| load_network(network, parcel.weights()).map(|_| ()))?,
     };
     loaded.map_err(|source| ExchangeError::Weights { unit, source })
+}
+
+/// Values in the parameters of a unit.
+fn parameters(model: &Architecture, depths: &[usize], phase: Phase) -> u64 {
+    let costs = model.costs(1);
+    let block = costs.blocks.first().map_or(0, |block| block.parameters);
+    let of = |blocks: usize| (blocks as u64).saturating_mul(block);
+    let (entry, exit) = (costs.entry.parameters, costs.exit.parameters);
+    match phase {
+        Phase::Module(index) => {
+            let first = if index == 0 { entry } else { 0 };
+            let last = if index + 1 == depths.len() { exit } else { 0 };
+            of(depths[index]) + first + last
+        }
+        _ => of(depths.iter().sum()) + entry + exit,
+    }
 }
 
 /// Takes a unit over into the run folder `path`, which is made if it is not there.

@@ -164,3 +164,30 @@ proptest! {
         prop_assert_eq!(order, (0..count).collect::<Vec<usize>>());
     }
 }
+
+proptest! {
+    #[test]
+    fn an_epoch_is_the_same_from_any_batch_on_and_with_any_number_of_threads(
+        count in 1_usize..60,
+        batch in 1_usize..9,
+        threads in 1_usize..4,
+        epoch in 0_u64..5,
+        first in 0_usize..12,
+        seed: u64,
+    ) {
+        prop_assume!(batch <= count);
+        let batches = |threads, first| -> Vec<Batch> {
+            let dataset = Dataset { threads: Some(threads), ..dataset(count) };
+            Loader::new(&dataset, Part::Train, 2, batch, None, Seed(seed), Phase::Baseline)
+                .unwrap()
+                .epoch_from(epoch, first)
+                .map(Result::unwrap)
+                .collect()
+        };
+        let all = batches(1, 0);
+        prop_assert_eq!(all.len(), count / batch);
+        prop_assert_eq!(&batches(threads, first), &all[first.min(all.len())..]);
+        let seen: HashSet<usize> = all.iter().flat_map(|batch| batch.indices.clone()).collect();
+        prop_assert_eq!(seen.len(), all.len() * batch);
+    }
+}

@@ -64,12 +64,36 @@ impl VitConfig {
                 });
             }
         }
+        self.check_size()?;
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps.is_finite()) {
             return Err(ModelError::Epsilon {
                 value: self.layer_norm_eps,
             });
         }
         Ok(())
+    }
+
+    /// Refuses networks whose cost does not fit the numbers that it is counted in.
+    fn check_size(&self) -> Result<(), ModelError> {
+        const BLOCKS_MAX: usize = 10_000;
+        const PARAMETERS_MAX: f64 = (1_u64 << 38) as f64;
+        const MACS_MAX: f64 = (1_u64 << 50) as f64;
+        let number = |size: usize| size as f64;
+        let (width, depth) = (number(self.width), number(self.depth));
+        let tokens = (number(self.image_size) / number(self.patch_size)).powi(2) + 1.0;
+        let matrices = width * width * (4.0 + 2.0 * number(self.mlp_ratio));
+        let patch = number(self.channels) * number(self.patch_size).powi(2);
+        let ends = width * (tokens + patch + number(self.classes));
+        let parameters = depth * matrices + ends;
+        let macs = depth * tokens * (matrices + 2.0 * tokens * width) + tokens * ends;
+        if self.depth <= BLOCKS_MAX && parameters <= PARAMETERS_MAX && macs <= MACS_MAX {
+            return Ok(());
+        }
+        Err(ModelError::TooLarge {
+            blocks: self.depth,
+            parameters,
+            macs,
+        })
     }
 
     /// Patches in a picture.
