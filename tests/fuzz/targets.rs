@@ -382,7 +382,7 @@ fn hostile() -> PathBuf {
 fn loaded(reference: &str, kind: Kind) -> Option<Plugin> {
     let load = || {
         let limits = Limits {
-            fuel: 3_000_000,
+            fuel: 20_000_000,
             ..Limits::default()
         };
         let grants = Grants::of(&[Grant::ReadBack, Grant::Random]);
@@ -466,7 +466,7 @@ fn rates(
         let moment = Moment {
             update: update as u64,
             updates,
-            epoch: number,
+            epoch: update as f64 / 10.0,
             epochs: asked["epochs"].as_u64().unwrap_or(10) as u32,
             base_rate: 1e-3,
             group: Group {
