@@ -27,11 +27,11 @@ mod faults;
 mod gpu;
 mod grants;
 mod hostile;
-mod laws;
 #[cfg(target_os = "linux")]
 mod interrupted;
 #[cfg(target_os = "linux")]
 mod kills;
+mod laws;
 #[cfg(target_os = "linux")]
 mod leases;
 mod lock;

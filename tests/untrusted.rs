@@ -2,6 +2,7 @@
 //! that they do not justify, and stays in its folder.
 
 #[path = "fuzz/targets.rs"]
+#[expect(unreachable_pub, reason = "it is the library of the fuzz targets, too")]
 mod targets;
 
 use std::fs;
