@@ -69,6 +69,16 @@ pub(crate) fn updates(run: &Path, unit: &str) -> Vec<u64> {
 impl Background {
     /// Begins the tiny experiment in `out`, with these assignments above it and further arguments.
     pub(crate) fn tiny(out: &Path, more: &[&str], arguments: &[&str]) -> Self {
+        Self::tiny_within(out, more, arguments, &[])
+    }
+
+    /// As [`Self::tiny`], with these variables in the environment.
+    pub(crate) fn tiny_within(
+        out: &Path,
+        more: &[&str],
+        arguments: &[&str],
+        variables: &[(&str, &Path)],
+    ) -> Self {
         let output = tempfile::tempdir().unwrap();
         let file = |name: &str| File::create(output.path().join(name)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_incubate"));
@@ -84,6 +94,7 @@ impl Background {
                 concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
             )
             .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("err"));

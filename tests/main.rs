@@ -12,6 +12,8 @@ mod cache;
 mod changed;
 mod check;
 mod checkpoints;
+#[cfg(target_os = "linux")]
+mod clock;
 mod command;
 mod contracts;
 mod corrupt_pictures;
