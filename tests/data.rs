@@ -322,7 +322,7 @@ fn corrupt_idx_files_are_refused() {
         (
             "train-images-idx3-ubyte",
             idx(0x0803, &[u32::MAX, 9999, 9999], &[0; 9]),
-            "truncated",
+            "bytes that are taken",
         ),
         (
             "train-images-idx3-ubyte",
