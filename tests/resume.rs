@@ -19,6 +19,7 @@ use incubate::training::{Changed, Runner, TrainError, prepare};
 use serde_json::Value;
 use tempfile::tempdir;
 
+use crate::background::log_file;
 use crate::command::incubate;
 
 /// Everything that is remembered between two updates, and everything that is drawn: a schedule that
@@ -441,6 +442,12 @@ fn arguments(out: &Path, every: &str) -> Vec<String> {
     all
 }
 
+/// The lines in all logs of a run.
+fn lines(run: &Path) -> usize {
+    let logs = TRAINED.map(|unit| fs::read(log_file(run, unit)).unwrap_or_default());
+    logs.iter().flatten().filter(|byte| **byte == b'\n').count()
+}
+
 #[test]
 fn a_process_that_is_killed_again_and_again_ends_with_the_same_bits() {
     let folder = tempdir().unwrap();
@@ -463,10 +470,20 @@ fn a_process_that_is_killed_again_and_again_ends_with_the_same_bits() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Longer from time to time, so that a slow machine comes to an end, too.
-        let patience = 100 + draws.below(500) + kills * 10;
-        thread::sleep(Duration::from_millis(patience));
-        if child.try_wait().unwrap().is_none() {
+        // A few lines further than the last one came, so that any machine comes to an end and none
+        // gets there at once; and then anywhere, the writing of a checkpoint included.
+        let far = lines(&killed) + 1 + draws.below(12) as usize;
+        let alive = loop {
+            if child.try_wait().unwrap().is_some() {
+                break false;
+            }
+            if lines(&killed) >= far {
+                break true;
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        thread::sleep(Duration::from_millis(draws.below(15)));
+        if alive && child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
             kills += 1;
         }
