@@ -18,7 +18,7 @@ use rand::{Rng, RngExt};
 use tempfile::tempdir;
 
 use self::targets::{BETWEEN, TARGETS, Target};
-use crate::command::incubate;
+use crate::command::{incubate, tiny_with};
 
 /// Where the corpus lies, a folder for each target.
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -240,6 +240,36 @@ fn what_is_no_file_is_not_waited_for() {
     let lock = lock.to_str().unwrap();
     let answer = incubate(&["plugin", "list", "--lock", lock]);
     assert!(answer.stderr.contains("no ordinary file"), "{answer:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_in_a_run_folder_is_not_waited_for() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    tiny_with(&run, &[], &["--unit", "meta"]).succeeded();
+    let unit = run.join("units/baseline");
+    let checkpoint = unit.join("checkpoints/0000000001");
+    for (pipe, phrase) in [
+        (unit.join("lease.json"), "no ordinary file"),
+        (unit.join("events.jsonl"), "no ordinary file"),
+        // A checkpoint that is damaged is told, and the unit begins anew.
+        (checkpoint.join("state.json"), ""),
+    ] {
+        fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        incubate(&["status", run.to_str().unwrap()]);
+        let answer = tiny_with(&run, &[], &["--unit", "baseline"]);
+        if phrase.is_empty() {
+            assert!(answer.stderr.contains("no ordinary file"), "{answer:?}");
+            answer.succeeded();
+        } else {
+            let named = pipe.display().to_string();
+            answer.failed(4, &[phrase, &named]);
+            fs::remove_file(pipe).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reading a file that may be anything: a device without end, a pipe, a disk image. Nothing is read but
 //! ordinary files, and of those no more than what they are read as can need.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -20,11 +20,8 @@ pub(crate) const WEIGHTS: u64 = 16 << 30;
 ///
 /// There is no such file, it is no ordinary file, or it is larger.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // A pipe would wait for a writer, so what it is is looked up before it is opened.
     let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no ordinary file"));
-    }
+    expect_ordinary(&metadata)?;
     let too_large = || {
         io::Error::other(format!(
             "it has more than {most} bytes, which nothing that is read here needs"
@@ -42,6 +39,28 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     Ok(bytes)
+}
+
+/// Refuses to open what is there and is no ordinary file: a pipe would wait for somebody at its other
+/// end. What is not there yet can be created.
+///
+/// # Errors
+///
+/// It is no ordinary file, or it cannot be looked up.
+pub(crate) fn expect_ordinary_or_none(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => expect_ordinary(&metadata),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn expect_ordinary(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("it is no ordinary file"))
+    }
 }
 
 /// The text of the ordinary file at `path`.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::folder::{create_folder, cut_to_lines};
+use super::folder::{create_folder, created, cut_to_lines};
 use super::{RunError, RunFolder, Unit};
 use crate::plugin::{RECORDING_BYTES_MAX, Recording};
 
@@ -34,11 +34,7 @@ impl CallWriter {
         if let Some(parent) = path.parent() {
             create_folder(parent)?;
         }
-        let file = File::create(&path).map_err(|source| RunError::File {
-            action: "create",
-            path: path.clone(),
-            source,
-        })?;
+        let file = created(&path)?;
         Ok(Self {
             path,
             file: BufWriter::new(file),

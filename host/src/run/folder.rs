@@ -239,11 +239,7 @@ impl RunFolder {
         if let Some(parent) = path.parent() {
             create_folder(parent)?;
         }
-        let file = File::create(&path).map_err(|source| RunError::File {
-            action: "create",
-            path: path.clone(),
-            source,
-        })?;
+        let file = created(&path)?;
         Ok(EventWriter {
             path,
             file: BufWriter::new(file),
@@ -347,9 +343,21 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     })
 }
 
+/// An empty file in the place of what is there.
+pub(super) fn created(path: &Path) -> Result<File, RunError> {
+    file::expect_ordinary_or_none(path)
+        .and_then(|()| File::create(path))
+        .map_err(|source| RunError::File {
+            action: "create",
+            path: path.to_path_buf(),
+            source,
+        })
+}
+
 /// Opens a file of lines to append to its first `bytes` bytes, or to as many whole lines as it has of
 /// them; answers the length.
 pub(super) fn cut_to_lines(path: &Path, bytes: u64) -> io::Result<(File, u64)> {
+    file::expect_ordinary_or_none(path)?;
     let mut file = File::options()
         .read(true)
         .append(true)

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::{create_folder, temporary};
 use super::{Process, RunError, RunFolder, Unit};
+use crate::file;
 use crate::stop::Stop;
 
 /// The file of a unit.
@@ -182,7 +183,7 @@ impl RunFolder {
 
     /// The lease of a unit, if there is one that can be read.
     pub fn lease_of(&self, unit: Unit) -> Option<LeaseRecord> {
-        parse(&fs::read(self.unit_file(unit, LEASE)).ok()?)
+        parse(&file::read(&self.unit_file(unit, LEASE), file::TEXT).ok()?)
     }
 
     /// Whether this process still holds the unit that it took, if it took one: to be asked before
@@ -234,7 +235,7 @@ impl Held {
         }
         inner.seen = None;
         let now = Instant::now();
-        let by = match fs::read(&self.path) {
+        let by = match file::read(&self.path, file::TEXT) {
             Ok(bytes) => match parse(&bytes) {
                 Some(record) if record.token == inner.record.token => {
                     inner.seen = Some(now);
@@ -307,7 +308,7 @@ fn create(path: &Path, record: &LeaseRecord) -> io::Result<Option<Inner>> {
         Ok(()) => Ok(Some(inner(file))),
         // Over a network the answer to what succeeded can get lost.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let ours = fs::read(path).is_ok_and(|bytes| is(&bytes, record));
+            let ours = file::read(path, file::TEXT).is_ok_and(|bytes| is(&bytes, record));
             Ok(ours.then(|| inner(file)))
         }
         // A file system without hard links.
@@ -333,12 +334,12 @@ fn replace(
     let width = serde_json::to_string(record)?.len() + 16;
     let temporary = whole(path, &written(record, width))?;
     let file = temporary.as_file().try_clone()?;
-    if fs::read(path).ok().as_deref() != Some(abandoned) {
+    if file::read(path, file::TEXT).ok().as_deref() != Some(abandoned) {
         return Ok(None);
     }
     temporary.persist(path)?;
     thread::sleep(settle);
-    let ours = fs::read(path).is_ok_and(|bytes| is(&bytes, record));
+    let ours = file::read(path, file::TEXT).is_ok_and(|bytes| is(&bytes, record));
     Ok(ours.then(|| Inner {
         file,
         record: record.clone(),
@@ -362,7 +363,7 @@ fn watch(
     stop: &Stop,
     tell: &mut impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<Watched> {
-    let look = || match fs::read(path) {
+    let look = || match file::read(path, file::TEXT) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     };

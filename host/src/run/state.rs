@@ -274,6 +274,7 @@ fn newest_checkpoint(path: &Path) -> Option<u64> {
 /// Where a unit is, from the beginning and the end of its log.
 fn moment(log: &Path) -> std::io::Result<Moment> {
     let mut moment = Moment::default();
+    file::expect_ordinary_or_none(log)?;
     let mut file = match File::open(log) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(moment),
         other => other?,

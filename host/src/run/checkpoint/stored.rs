@@ -1,8 +1,8 @@
 //! Checkpoints that lie in a run folder: which there are, and the newest that is whole.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Manifest, NoManifest};
@@ -11,6 +11,7 @@ use super::{
     CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointState, DAMAGED, FILES, MANIFEST_FILE, name,
 };
 use crate::digest::sha256;
+use crate::file;
 use crate::run::{RunError, RunFolder, Unit};
 
 /// The largest manifest that is read; plugins that remember much make it large.
@@ -187,12 +188,12 @@ pub(super) fn manifest_of(path: &Path) -> Result<Manifest, String> {
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, Unusable> {
-    let file = path.join(MANIFEST_FILE);
-    let bytes = read_file(&file, MANIFEST_BYTES_MAX)?;
+    let manifest = path.join(MANIFEST_FILE);
+    let bytes = read_file(&manifest, MANIFEST_BYTES_MAX)?;
     Manifest::from_bytes(&bytes).map_err(|reason| match reason {
         NoManifest::Damaged(reason) => Unusable::Damaged(format!("`{MANIFEST_FILE}`: {reason}")),
         NoManifest::Newer(found) => Unusable::Refused(RunError::CheckpointFormat {
-            path: file,
+            path: manifest,
             found,
             known: CHECKPOINT_FORMAT,
         }),
@@ -243,19 +244,8 @@ fn read(path: &Path, unit: Unit, update: u64) -> Result<Stored, Unusable> {
 
 /// Reads a file of at most `bytes_max` bytes.
 fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Unusable> {
-    let name = || path.file_name().unwrap_or_default().to_string_lossy();
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
-        // One byte more tells a file that grew.
-        file.take(bytes_max.saturating_add(1))
-            .read_to_end(&mut bytes)
-    });
-    match read {
-        Ok(_) if bytes.len() as u64 > bytes_max => Err(Unusable::Damaged(format!(
-            "`{}` has more than {bytes_max} bytes",
-            name()
-        ))),
-        Ok(_) => Ok(bytes),
+    match file::read(path, bytes_max) {
+        Ok(bytes) => Ok(bytes),
         Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
             Err(Unusable::Refused(RunError::File {
                 action: "read",
@@ -263,6 +253,9 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Unusable> {
                 source,
             }))
         }
-        Err(source) => Err(Unusable::Damaged(format!("`{}`: {source}", name()))),
+        Err(source) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            Err(Unusable::Damaged(format!("`{name}`: {source}")))
+        }
     }
 }
