@@ -376,3 +376,45 @@ fn registries_with_tokens_and_pages_are_understood() {
     here.plugin(&["add", &format!("{host}/team/step@^4")])
         .failed(40, &["no version fits", "1.2.0, 1.3.0"]);
 }
+
+#[test]
+fn answers_without_end_are_refused() {
+    // A body that has no announced length and one byte more than is taken.
+    fn endless(most: usize) -> Vec<u8> {
+        let mut answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+        answer.resize(answer.len() + most + 1, b' ');
+        answer
+    }
+    const PAGE: usize = 4 << 20;
+    const LOGIN: usize = 1 << 20;
+    let add = |site: &str, what: &str| {
+        let host = site.trim_start_matches("http://");
+        Workplace::new().plugin(&["add", &format!("{host}/team/step{what}")])
+    };
+    for announced in [true, false] {
+        let site = web(move |path| match path {
+            "/v2/" => answer(b"", 0),
+            _ if announced => answer(b"", PAGE + 1),
+            _ => endless(PAGE),
+        });
+        let taken = format!("at most {PAGE} are taken");
+        add(&site, "@^4").failed(40, &["or more", &taken]);
+        let digest = format!("@sha256:{}", "0".repeat(64));
+        add(&site, &digest).failed(40, &["or more", &taken]);
+        let tokens = web(move |_| match announced {
+            true => answer(b"", LOGIN + 1),
+            false => endless(LOGIN),
+        });
+        let site = web(move |_| token_wanted(&format!("{tokens}/token")));
+        add(&site, "@^4").failed(40, &[&format!("at most {LOGIN} are taken")]);
+    }
+}
+
+#[test]
+fn a_login_elsewhere_without_encryption_is_refused() {
+    let site = web(|_| token_wanted("http://registry.invalid/token"));
+    let host = site.trim_start_matches("http://");
+    Workplace::new()
+        .plugin(&["add", &format!("{host}/team/step@^4")])
+        .failed(40, &["plain http is for this machine alone"]);
+}

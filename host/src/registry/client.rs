@@ -2,22 +2,22 @@
 //!
 //! An artefact is a config, layers, and annotations, whatever they mean; plugins and trained
 //! modules are artefacts with media types of their own. What is pulled has the digests and sizes
-//! that its manifest names, and the manifest the digest that is answered.
+//! that its manifest names, and the manifest the digest that is answered. The protocol's library is
+//! for pushing, to a registry that is trusted with a login; it reads answers whole, however long they
+//! are, so pulling has a session of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
+use oci_client::Reference;
 use oci_client::client::{Certificate, CertificateEncoding, Client, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest};
 use reqwest::header::HeaderValue;
-use tokio::io::AsyncWrite;
 
 use super::credentials::Credentials;
-use super::error::{Problem, RegistryError, TooMuch};
+use super::error::{Problem, RegistryError};
+use super::session::Session;
 use super::transport::{Access, CONNECT_TIMEOUT, READ_TIMEOUT, USER_AGENT, use_ring, wait};
 use crate::digest::sha256;
 use crate::plugin::Repository;
@@ -27,9 +27,6 @@ const TITLE: &str = "org.opencontainers.image.title";
 
 /// The largest config that is taken: a record about the artefact.
 const MOST_CONFIG_BYTES: u64 = 1 << 20;
-
-/// Pages of tags that are asked for at most.
-const MOST_PAGES: usize = 100;
 
 /// Bytes of a media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +74,7 @@ pub struct RegistryClient {
     access: Access,
 }
 
-/// A connection to the registry of one repository.
+/// A connection to the registry of one repository, to push.
 struct Connection {
     client: Client,
     credentials: Credentials,
@@ -127,8 +124,8 @@ impl RegistryClient {
         at: &At,
     ) -> Result<(Artefact, String), RegistryError> {
         within(repository, async {
-            let connection = Connection::open(repository, &self.access).await?;
-            connection.pull(at, self.access.most_bytes).await
+            let session = session(repository, &self.access).await?;
+            pull(&session, at, self.access.most_bytes).await
         })
     }
 
@@ -142,8 +139,8 @@ impl RegistryClient {
         at: &At,
     ) -> Result<Option<Vec<String>>, RegistryError> {
         within(repository, async {
-            let connection = Connection::open(repository, &self.access).await?;
-            match connection.manifest(at).await {
+            let session = session(repository, &self.access).await?;
+            match session.manifest(at).await {
                 Ok((manifest, _)) => Ok(Some(
                     manifest
                         .layers
@@ -163,8 +160,7 @@ impl RegistryClient {
     /// The registry cannot be reached or trusted, or has no such repository.
     pub fn tags(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
         within(repository, async {
-            let connection = Connection::open(repository, &self.access).await?;
-            connection.tags().await
+            session(repository, &self.access).await?.tags().await
         })
     }
 }
@@ -203,8 +199,6 @@ impl Connection {
         let client = Client::try_from(ClientConfig {
             protocol,
             extra_root_certificates,
-            // An index of images for several platforms is no artefact of ours.
-            platform_resolver: None,
             read_timeout: Some(READ_TIMEOUT),
             connect_timeout: Some(CONNECT_TIMEOUT),
             user_agent: USER_AGENT,
@@ -221,26 +215,12 @@ impl Connection {
         })
     }
 
-    /// The client's name for a place in the repository.
-    fn reference(&self, at: &At) -> oci_client::Reference {
-        match at {
-            At::Tag(tag) => {
-                oci_client::Reference::with_tag(self.host.clone(), self.path.clone(), tag.clone())
-            }
-            At::Digest(digest) => oci_client::Reference::with_digest(
-                self.host.clone(),
-                self.path.clone(),
-                digest.clone(),
-            ),
-        }
-    }
-
     fn problem(&self, what: &str) -> impl FnOnce(OciDistributionError) -> Problem {
         move |error| Problem::of_client(error, what, &self.host, self.credentials.user.as_deref())
     }
 
     async fn push(&self, tag: &str, artefact: &Artefact) -> Result<String, Problem> {
-        let reference = self.reference(&At::Tag(tag.to_owned()));
+        let reference = Reference::with_tag(self.host.clone(), self.path.clone(), tag.to_owned());
         let problem = || self.problem("repository that can be pushed to");
         let describe = |media_type: &str, bytes: &[u8], title: Option<&String>| OciDescriptor {
             media_type: media_type.to_owned(),
@@ -283,106 +263,48 @@ impl Connection {
             .map_err(problem())?;
         Ok(digest)
     }
+}
 
-    async fn manifest(&self, at: &At) -> Result<(OciImageManifest, String), Problem> {
-        self.client
-            .pull_image_manifest(&self.reference(at), &self.credentials.secret)
-            .await
-            .map_err(self.problem(&at.to_string()))
-    }
+/// A login for reading a repository.
+async fn session(repository: &Repository, access: &Access) -> Result<Session, Problem> {
+    let credentials = Credentials::of(&repository.host)?;
+    let plain = access.is_plain(&repository.host).await?;
+    let name = Reference::with_tag(
+        repository.host.clone(),
+        repository.path.clone(),
+        String::new(),
+    );
+    // Docker's registry has another address than name.
+    let server = name.resolve_registry();
+    Session::open(server, &repository.path, plain, &credentials, access).await
+}
 
-    async fn pull(&self, at: &At, most_bytes: u64) -> Result<(Artefact, String), Problem> {
-        let (manifest, digest) = self.manifest(at).await?;
-        let config = Blob {
-            media_type: manifest.config.media_type.clone(),
-            bytes: self.blob(at, &manifest.config, MOST_CONFIG_BYTES).await?,
-        };
-        let mut left = most_bytes;
-        let mut layers = Vec::with_capacity(manifest.layers.len());
-        for descriptor in &manifest.layers {
-            let bytes = self.blob(at, descriptor, left).await?;
-            left -= bytes.len() as u64;
-            layers.push(Layer {
-                media_type: descriptor.media_type.clone(),
-                title: descriptor
-                    .annotations
-                    .as_ref()
-                    .and_then(|annotations| annotations.get(TITLE).cloned()),
-                bytes,
-            });
-        }
-        let artefact = Artefact {
-            config,
-            layers,
-            annotations: manifest.annotations.unwrap_or_default(),
-        };
-        Ok((artefact, digest))
+async fn pull(session: &Session, at: &At, most_bytes: u64) -> Result<(Artefact, String), Problem> {
+    let (manifest, digest) = session.manifest(at).await?;
+    let config = Blob {
+        media_type: manifest.config.media_type.clone(),
+        bytes: session.blob(&manifest.config, MOST_CONFIG_BYTES).await?,
+    };
+    let mut left = most_bytes;
+    let mut layers = Vec::with_capacity(manifest.layers.len());
+    for descriptor in &manifest.layers {
+        let bytes = session.blob(descriptor, left).await?;
+        left -= bytes.len() as u64;
+        layers.push(Layer {
+            media_type: descriptor.media_type.clone(),
+            title: descriptor
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(TITLE).cloned()),
+            bytes,
+        });
     }
-
-    /// The bytes that a descriptor names, at most `most` of them.
-    async fn blob(
-        &self,
-        at: &At,
-        descriptor: &OciDescriptor,
-        most: u64,
-    ) -> Result<Vec<u8>, Problem> {
-        let size = u64::try_from(descriptor.size).map_err(|_| Problem::Answer {
-            reason: format!("a layer of {} bytes", descriptor.size),
-        })?;
-        if size > most {
-            return Err(Problem::TooLarge { bytes: size, most });
-        }
-        let mut sink = Sink {
-            bytes: Vec::new(),
-            most: size,
-        };
-        // By digest alone: a manifest may name other servers, and nobody asked for those.
-        self.client
-            .pull_blob(&self.reference(at), descriptor.digest.as_str(), &mut sink)
-            .await
-            .map_err(self.problem(&format!("layer `{}`", descriptor.digest)))?;
-        if (sink.bytes.len() as u64) < size {
-            return Err(Problem::Truncated {
-                reason: format!("{} of {size} bytes", sink.bytes.len()),
-            });
-        }
-        let found = format!("sha256:{}", sha256(&sink.bytes));
-        if descriptor.digest.starts_with("sha256:") && found != descriptor.digest {
-            return Err(Problem::Digest {
-                expected: descriptor.digest.clone(),
-                found,
-            });
-        }
-        Ok(sink.bytes)
-    }
-
-    async fn tags(&self) -> Result<Vec<String>, Problem> {
-        let reference = self.reference(&At::Tag("latest".to_owned()));
-        let mut tags: Vec<String> = Vec::new();
-        for _ in 0..MOST_PAGES {
-            let page = self
-                .client
-                .list_tags(
-                    &reference,
-                    &self.credentials.secret,
-                    None,
-                    tags.last().map(String::as_str),
-                )
-                .await
-                .map_err(self.problem("repository of this name"))?;
-            // Registries that do not know pages answer the same list again.
-            let new: Vec<String> = page
-                .tags
-                .into_iter()
-                .filter(|tag| !tags.contains(tag))
-                .collect();
-            if new.is_empty() {
-                break;
-            }
-            tags.extend(new);
-        }
-        Ok(tags)
-    }
+    let artefact = Artefact {
+        config,
+        layers,
+        annotations: manifest.annotations.unwrap_or_default(),
+    };
+    Ok((artefact, digest))
 }
 
 /// The certificates of a file, each by itself.
@@ -393,33 +315,4 @@ fn pem_certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
         .filter(|part| part.contains(END))
         .map(|part| part.as_bytes().to_vec())
         .collect()
-}
-
-/// Takes bytes up to a bound, whatever the server announced.
-struct Sink {
-    bytes: Vec<u8>,
-    most: u64,
-}
-
-impl AsyncWrite for Sink {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        chunk: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if (self.bytes.len() + chunk.len()) as u64 > self.most {
-            let most = self.most;
-            return Poll::Ready(Err(io::Error::other(TooMuch { most })));
-        }
-        self.bytes.extend_from_slice(chunk);
-        Poll::Ready(Ok(chunk.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }

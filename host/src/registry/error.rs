@@ -218,16 +218,9 @@ impl Problem {
                     .unwrap_or_else(|| Self::of_request(error)),
                 None => Self::of_request(error),
             },
-            OciDistributionError::IoError(error) => {
-                if let Some(TooMuch { most }) =
-                    error.get_ref().and_then(|inner| inner.downcast_ref())
-                {
-                    return Self::Size { announced: *most };
-                }
-                Self::Truncated {
-                    reason: error.to_string(),
-                }
-            }
+            OciDistributionError::IoError(error) => Self::Truncated {
+                reason: error.to_string(),
+            },
             OciDistributionError::DigestError(DigestError::VerificationError {
                 expected,
                 actual,
@@ -298,7 +291,7 @@ impl Problem {
 
 /// The beginning of a server's words in one line, without what terminals obey, and without what
 /// follows the name of a way to log in: some servers repeat the headers that they got.
-fn line(words: &str) -> String {
+pub(super) fn line(words: &str) -> String {
     const MOST: usize = 300;
     let plain: String = words.replace(char::is_control, " ");
     let words: Vec<&str> = plain.split_whitespace().collect();
@@ -310,14 +303,6 @@ fn line(words: &str) -> String {
         }
     }
     hidden.join(" ").chars().take(MOST).collect()
-}
-
-/// More bytes came than were announced or are taken.
-#[derive(Debug, Error)]
-#[error("more than {most} bytes")]
-pub(super) struct TooMuch {
-    /// The bound.
-    pub(super) most: u64,
 }
 
 /// The error and its causes, with what `io::Error` wraps.

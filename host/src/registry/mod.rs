@@ -10,6 +10,7 @@ mod component;
 mod credentials;
 mod error;
 mod publish;
+mod session;
 mod signature;
 mod store;
 mod transport;

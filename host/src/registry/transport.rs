@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client};
+use reqwest::{Certificate, Client, Response};
 
 use crate::file;
 use crate::plugin::is_loopback;
@@ -69,7 +69,7 @@ impl Access {
     }
 
     /// A client for requests of our own.
-    fn client(&self, https_only: bool) -> Result<Client, Problem> {
+    pub(super) fn client(&self, https_only: bool) -> Result<Client, Problem> {
         use_ring();
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
@@ -87,7 +87,7 @@ impl Access {
     }
 
     /// Whether plain http may be spoken with this host.
-    fn plain_allowed(&self, host: &str) -> bool {
+    pub(super) fn plain_allowed(&self, host: &str) -> bool {
         self.insecure || is_loopback(host)
     }
 
@@ -150,7 +150,7 @@ async fn fetch(url: &str, access: &Access) -> Result<Option<Vec<u8>>, Problem> {
     }
     // What begins encrypted stays so, whatever a redirect says.
     let client = access.client(!plain)?;
-    let mut answer = client.get(url).send().await.map_err(Problem::of_request)?;
+    let answer = client.get(url).send().await.map_err(Problem::of_request)?;
     let status = answer.status();
     if matches!(status.as_u16(), 404 | 410) {
         return Ok(None);
@@ -160,20 +160,26 @@ async fn fetch(url: &str, access: &Access) -> Result<Option<Vec<u8>>, Problem> {
             reason: format!("status {status}"),
         });
     }
-    let announced = answer.content_length();
-    let too_large = |bytes| Problem::TooLarge {
-        bytes,
-        most: access.most_bytes,
-    };
-    if let Some(length) = announced.filter(|length| *length > access.most_bytes) {
-        return Err(too_large(length));
+    let most = access.most_bytes;
+    let bytes = body(answer, most, |bytes| Problem::TooLarge { bytes, most }).await?;
+    Ok(Some(bytes))
+}
+
+/// The body of an answer, of at most `most` bytes; `more` says what more of them are.
+pub(super) async fn body(
+    mut answer: Response,
+    most: u64,
+    more: impl Fn(u64) -> Problem,
+) -> Result<Vec<u8>, Problem> {
+    if let Some(length) = answer.content_length().filter(|length| *length > most) {
+        return Err(more(length));
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(Problem::of_request)? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() as u64 > access.most_bytes {
-            return Err(too_large(bytes.len() as u64));
+        if bytes.len() as u64 > most {
+            return Err(more(bytes.len() as u64));
         }
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
