@@ -126,17 +126,7 @@ impl AttentionOps for Flex {
             )
             .for_each_init(
                 || sizes.scores(),
-                |scores, (output, joint)| {
-                    for head in 0..heads {
-                        sizes.shares(scores, joint, head);
-                        product(
-                            (output, sizes.output(head)),
-                            1.0,
-                            (scores, sizes.square()),
-                            (joint, sizes.part(2, head)),
-                        );
-                    }
-                },
+                |scores, (output, joint)| sizes.gather(scores, output, joint),
             );
         tensor(output, [shape[0], sizes.tokens, sizes.width])
     }
@@ -204,8 +194,8 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
 }
 
 /// Sizes of one picture's attention.
-#[derive(Clone, Copy)]
-struct Sizes {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
     tokens: usize,
     width: usize,
     head: usize,
@@ -213,7 +203,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(tokens: usize, width: usize, heads: usize) -> Self {
+    pub(super) fn new(tokens: usize, width: usize, heads: usize) -> Self {
         let head = width / heads;
         Self {
             tokens,
@@ -224,7 +214,7 @@ impl Sizes {
     }
 
     /// Room for one number for every pair of tokens.
-    fn scores(&self) -> Vec<f32> {
+    pub(super) fn scores(&self) -> Vec<f32> {
         vec![0.0; self.tokens * self.tokens]
     }
 
@@ -257,8 +247,22 @@ impl Sizes {
         });
     }
 
+    /// What the tokens of a picture gather in all heads, `[tokens, width]`, from its queries, keys and
+    /// values, `[tokens, 3·width]`.
+    pub(super) fn gather(&self, scores: &mut [f32], output: &mut [f32], joint: &[f32]) {
+        for head in 0..self.width / self.head {
+            self.shares(scores, joint, head);
+            product(
+                (output, self.output(head)),
+                1.0,
+                (scores, self.square()),
+                (joint, self.part(2, head)),
+            );
+        }
+    }
+
     /// Writes the gradients of a head's queries, keys and values.
-    fn gradient(
+    pub(super) fn gradient(
         &self,
         head: usize,
         output: &mut [f32],

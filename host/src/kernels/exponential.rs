@@ -1,5 +1,5 @@
 //! The exponential function, written so that a loop over it becomes vector instructions and gives
-//! the same bits with every instruction set.
+//! the same bits with every instruction set: where a product is added to, it is not rounded before.
 
 /// eˣ for x ≤ 0; 0 where that is no normal number of float32.
 ///
@@ -39,7 +39,7 @@ pub(super) fn exponential(x: f32) -> f32 {
 pub(super) fn polynomial<const N: usize>(coefficients: &[f32; N], x: f32) -> f32 {
     let mut value = coefficients[0];
     for coefficient in &coefficients[1..] {
-        value = value * x + coefficient;
+        value = value.mul_add(x, *coefficient);
     }
     value
 }

@@ -7,16 +7,29 @@ const LANES: usize = 16;
 /// The sum of `term` over the pairs of two slices of equal length.
 #[inline(always)]
 pub(super) fn sum(left: &[f32], right: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    sum3(left, right, right, |left, right, _| term(left, right))
+}
+
+/// The sum of `term` over what stands at the same place of three slices of equal length.
+#[inline(always)]
+pub(super) fn sum3(
+    first: &[f32],
+    second: &[f32],
+    third: &[f32],
+    term: impl Fn(f32, f32, f32) -> f32,
+) -> f32 {
     let mut lanes = [0.0_f32; LANES];
-    let (left_chunks, left_rest) = left.as_chunks::<LANES>();
-    let (right_chunks, right_rest) = right.as_chunks::<LANES>();
-    for (left, right) in left_chunks.iter().zip(right_chunks) {
+    let (first, first_rest) = first.as_chunks::<LANES>();
+    let (second, second_rest) = second.as_chunks::<LANES>();
+    let (third, third_rest) = third.as_chunks::<LANES>();
+    for ((first, second), third) in first.iter().zip(second).zip(third) {
         for lane in 0..LANES {
-            lanes[lane] += term(left[lane], right[lane]);
+            lanes[lane] += term(first[lane], second[lane], third[lane]);
         }
     }
-    for (lane, (left, right)) in left_rest.iter().zip(right_rest).enumerate() {
-        lanes[lane] += term(*left, *right);
+    let rest = first_rest.iter().zip(second_rest).zip(third_rest);
+    for (lane, ((first, second), third)) in rest.enumerate() {
+        lanes[lane] += term(*first, *second, *third);
     }
     let mut width = LANES / 2;
     while width > 0 {

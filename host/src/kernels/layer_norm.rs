@@ -6,7 +6,7 @@
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::grads::Gradients as Graph;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
@@ -249,7 +249,7 @@ impl<B: LayerNormOps, C: CheckpointStrategy> LayerNormOps for Autodiff<B, C> {
             fn backward(
                 self,
                 ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
+                gradients: &mut Graph,
                 _checkpointer: &mut Checkpointer,
             ) {
                 let (input, weight, epsilon) = ops.state;
@@ -293,6 +293,42 @@ impl<B: LayerNormOps, C: CheckpointStrategy> LayerNormOps for Autodiff<B, C> {
             }
         }
     }
+}
+
+/// Normalises rows, on this thread.
+pub(super) fn normalise(
+    output: &mut [f32],
+    input: &[f32],
+    (weight, bias): (&[f32], &[f32]),
+    epsilon: f32,
+) {
+    Arch::new().dispatch(Forward {
+        output,
+        input,
+        weight,
+        bias,
+        epsilon,
+    });
+}
+
+/// Adds to `output` the gradient of the input, and to `sums`, `[2, width]`, those of weight and bias, if
+/// they are wanted; on this thread.
+pub(super) fn add_gradients(
+    output: &mut [f32],
+    sums: Option<&mut Vec<f32>>,
+    gradient: &[f32],
+    input: &[f32],
+    weight: &[f32],
+    epsilon: f32,
+) {
+    Arch::new().dispatch(Gradients {
+        output,
+        sums,
+        gradient,
+        input,
+        weight,
+        epsilon,
+    });
 }
 
 /// Mean and reciprocal deviation of a row.
@@ -389,6 +425,52 @@ impl WithSimd for WeightGradients<'_> {
             {
                 *of_weight += gradient * ((input - mean) * reciprocal);
                 *of_bias += gradient;
+            }
+        }
+    }
+}
+
+/// All gradients of every row at once.
+struct Gradients<'a> {
+    output: &'a mut [f32],
+    sums: Option<&'a mut Vec<f32>>,
+    gradient: &'a [f32],
+    input: &'a [f32],
+    weight: &'a [f32],
+    epsilon: f32,
+}
+
+impl WithSimd for Gradients<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let width = self.weight.len();
+        let mut sums = self.sums.map(|sums| sums.split_at_mut(width));
+        let weight = self.weight;
+        let rows = self.output.chunks_exact_mut(width);
+        let rows = rows.zip(self.gradient.chunks_exact(width));
+        for ((output, gradient), input) in rows.zip(self.input.chunks_exact(width)) {
+            let (mean, reciprocal) = moments(input, self.epsilon);
+            let level = lanes::sum(gradient, weight, |gradient, weight| gradient * weight);
+            let level = level / width as f32;
+            if let Some((of_weight, of_bias)) = &mut sums {
+                let sums = of_weight.iter_mut().zip(of_bias.iter_mut());
+                for (((of_weight, of_bias), gradient), input) in sums.zip(gradient).zip(input) {
+                    let normal = (input - mean) * reciprocal;
+                    *of_weight = gradient.mul_add(normal, *of_weight);
+                    *of_bias += gradient;
+                }
+            }
+            let along = lanes::sum3(gradient, weight, input, |gradient, weight, input| {
+                gradient * weight * ((input - mean) * reciprocal)
+            });
+            let along = along / width as f32;
+            let places = output.iter_mut().zip(gradient).zip(input).zip(weight);
+            for (((output, gradient), input), weight) in places {
+                let normal = (input - mean) * reciprocal;
+                let rest = gradient.mul_add(*weight, -level);
+                *output = normal.mul_add(-along, rest).mul_add(reciprocal, *output);
             }
         }
     }

@@ -14,7 +14,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{DType, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::matrix::{Place, add_product, new_product};
+use super::matrix::{Place, Threads, add_product, new_product};
 use super::storage::{in_order, tensor};
 
 /// Rows whose part of the bias's gradient is summed up before it is added to that of others.
@@ -106,6 +106,7 @@ impl LinearOps for Flex {
                 weight.storage(),
                 Place::new(0, inputs, bias.len(), bias.len()),
             ),
+            Threads::Pool,
         );
         tensor(output, with_last(&shape, bias.len()))
     }
@@ -127,6 +128,7 @@ impl LinearOps for Flex {
                 weight.storage(),
                 Place::new(0, inputs, outputs, outputs).transposed(),
             ),
+            Threads::Pool,
         );
         tensor(product, with_last(&shape, inputs))
     }
@@ -150,6 +152,7 @@ impl LinearOps for Flex {
                 gradient.storage(),
                 Place::new(0, rows_out, outputs, outputs),
             ),
+            Threads::Pool,
         );
         tensor(product, [inputs, outputs])
     }

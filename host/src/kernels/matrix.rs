@@ -83,7 +83,16 @@ pub(super) fn product(
     }
 }
 
-/// Adds `left` times `right` to `output`, in threads if there is enough to do.
+/// Who multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// The thread that asks.
+    This,
+    /// All of the pool, if there is enough to do.
+    Pool,
+}
+
+/// Adds `left` times `right` to `output`.
 ///
 /// # Panics
 ///
@@ -92,9 +101,10 @@ pub(super) fn add_product(
     (output, to): (&mut [f32], Place),
     left: (&[f32], Place),
     right: (&[f32], Place),
+    threads: Threads,
 ) {
     to.check(output.len());
-    let threads = threads(to, left.1);
+    let threads = parallelism(threads, to, left.1);
     // SAFETY: the output is borrowed exclusively, and `to` is inside of it.
     unsafe {
         write(
@@ -109,17 +119,21 @@ pub(super) fn add_product(
     }
 }
 
-/// `left` times `right`, row by row, in threads if there is enough to do.
+/// `left` times `right`, row by row.
 ///
 /// # Panics
 ///
 /// When a matrix reaches beyond its slice, is empty, or does not fit the other.
-pub(super) fn new_product(left: (&[f32], Place), right: (&[f32], Place)) -> Vec<f32> {
+pub(super) fn new_product(
+    left: (&[f32], Place),
+    right: (&[f32], Place),
+    threads: Threads,
+) -> Vec<f32> {
     let (rows, columns) = (left.1.rows, right.1.columns);
     let to = Place::new(0, rows, columns, columns);
     let count = rows * columns;
     let mut output: Vec<f32> = Vec::with_capacity(count);
-    let threads = threads(to, left.1);
+    let threads = parallelism(threads, to, left.1);
     // SAFETY: `to` are exactly the first `count` elements, for which there is room; they are not
     // read, and all of them are written before the length says so.
     unsafe {
@@ -130,8 +144,8 @@ pub(super) fn new_product(left: (&[f32], Place), right: (&[f32], Place)) -> Vec<
 }
 
 /// Threads for a product that gives `to` from rows of `of.columns` elements.
-fn threads(to: Place, of: Place) -> Parallelism {
-    if to.rows * to.columns * of.columns < WORTH_THREADS {
+fn parallelism(threads: Threads, to: Place, of: Place) -> Parallelism {
+    if threads == Threads::This || to.rows * to.columns * of.columns < WORTH_THREADS {
         Parallelism::None
     } else {
         // As many as the pool has.
@@ -217,8 +231,13 @@ mod tests {
                 }
             }
             assert_eq!(output, expected);
-            add_product((&mut output, to), (&values, of), (&values, by));
-            let new = new_product((&values, of), (&values, by));
+            add_product(
+                (&mut output, to),
+                (&values, of),
+                (&values, by),
+                Threads::Pool,
+            );
+            let new = new_product((&values, of), (&values, by), Threads::This);
             for row in 0..rows {
                 for column in 0..columns {
                     let halves = element(&expected, to, row, column);

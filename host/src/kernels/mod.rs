@@ -2,6 +2,7 @@
 //! operations that are computed again instead of kept.
 
 pub mod attention;
+pub(crate) mod block;
 #[cfg(test)]
 mod comparison;
 mod exponential;
@@ -11,4 +12,5 @@ pub mod layer_norm;
 pub mod linear;
 mod matrix;
 pub(crate) mod recomputation;
+mod rows;
 mod storage;

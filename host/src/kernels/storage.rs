@@ -1,7 +1,44 @@
 //! Tensors of the CPU backend as slices of numbers, and back.
 
+use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Bytes, DType};
 use burn_flex::{FlexTensor, Layout};
+
+/// What a tensor of any backend is for a kernel of the CPU.
+#[derive(Clone, Debug)]
+pub(super) struct Operand {
+    /// In order.
+    pub(super) values: FlexTensor,
+    /// Whether its gradient is wanted.
+    pub(super) tracked: bool,
+}
+
+/// The values of a float32 tensor of the CPU backend, whether it records gradients or not; nothing of
+/// any other tensor.
+pub(super) fn operand(tensor: &DispatchTensor) -> Option<Operand> {
+    let (values, tracked) = match &tensor.kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(values)) => (values, false),
+        DispatchTensorKind::Autodiff(kind) => match &**kind {
+            DispatchTensorKind::Flex(BackendTensor::Autodiff(recorded)) => {
+                (recorded.primitive(), recorded.is_tracked())
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (values.dtype() == DType::F32).then(|| Operand {
+        values: in_order(values.clone()),
+        tracked,
+    })
+}
+
+/// A tensor that records nothing.
+pub(super) fn dispatch(values: FlexTensor) -> DispatchTensor {
+    DispatchTensor {
+        kind: DispatchTensorKind::Flex(BackendTensor::Float(values)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    }
+}
 
 /// Whether the storage holds the values of the tensor in order, and nothing else.
 pub(super) fn whole(tensor: &FlexTensor) -> bool {

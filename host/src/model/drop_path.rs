@@ -60,6 +60,11 @@ impl Masks {
         }
     }
 
+    /// The factors of every branch, in the order of the samples.
+    pub(super) fn factors(&self) -> [Vec<f32>; BRANCHES] {
+        self.branches.clone()
+    }
+
     /// The factors on the device, `[batch]` each.
     pub(super) fn tensors(&self, device: &Device) -> [Tensor<1>; BRANCHES] {
         [0, 1].map(|branch| {

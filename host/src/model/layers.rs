@@ -70,6 +70,11 @@ impl LayerNorm {
         }
     }
 
+    /// What is added to the variance.
+    pub(super) const fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
     /// Any shape whose last dimension is the width.
     pub(super) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         layer_norm(input, self.weight.val(), self.bias.val(), self.epsilon)

@@ -7,8 +7,10 @@ use burn::tensor::{Gradients, Tensor};
 
 use super::config::VitConfig;
 use crate::kernels::attention::attention;
+use crate::kernels::block::{Form, block};
 use crate::kernels::gelu::gelu;
 use crate::kernels::recomputation::{Recompute, keep_inputs};
+use crate::model::drop_path::Masks;
 use crate::model::dropout::Dropout;
 use crate::model::initial::Initial;
 use crate::model::layers::{LayerNorm, Linear};
@@ -43,6 +45,9 @@ impl Block {
         noise: &BlockNoise,
         precision: Precision,
     ) -> Tensor<3> {
+        if let Some(output) = self.fused(&input, noise, precision) {
+            return output;
+        }
         let [attention_mask, perceptron_mask] = match &noise.paths {
             Some(masks) => masks
                 .tensors(&input.device())
@@ -55,6 +60,26 @@ impl Block {
         let normalised = self.norm2.forward(middle.clone());
         let branch = self.mlp.forward(normalised, noise, precision);
         middle + masked(float32(branch), perceptron_mask)
+    }
+
+    /// The block as one operation, where there is a kernel for it.
+    fn fused(
+        &self,
+        input: &Tensor<3>,
+        noise: &BlockNoise,
+        precision: Precision,
+    ) -> Option<Tensor<3>> {
+        if precision != Precision::Float32 || noise.values.is_some() || noise.attention.is_some() {
+            return None;
+        }
+        let mut parameters = Parameters(Vec::new());
+        self.visit(&mut parameters);
+        let form = Form {
+            heads: self.attn.heads,
+            epsilon: self.norm1.epsilon(),
+        };
+        let factors = noise.paths.as_ref().map(Masks::factors);
+        block(input, &parameters.0, form, factors)
     }
 
     /// As [`Block::forward`], keeping the input alone for the backward pass, which runs the block

@@ -1,0 +1,107 @@
+//! The pass through a block, a few pictures at a time.
+
+use rayon::prelude::*;
+
+use super::Factors;
+use super::sizes::{Sizes, Weights};
+use crate::kernels::gelu::activate;
+use crate::kernels::layer_norm::normalise;
+use crate::kernels::rows::{residual, scale};
+
+/// What stays of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// What the backward pass wants.
+    ForGradients,
+    /// The output alone.
+    Nothing,
+}
+
+/// What stays of the pictures that go together, in rows of tokens.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Queries, keys and values, `[rows, 3·width]`.
+    pub(super) joint: Vec<f32>,
+    /// What attention gathered, times the factor of the branch, `[rows, width]`.
+    pub(super) gathered: Vec<f32>,
+    /// The sum after attention, `[rows, width]`.
+    pub(super) middle: Vec<f32>,
+    /// The perceptron's hidden layer before its activation, `[rows, hidden]`.
+    pub(super) hidden: Vec<f32>,
+}
+
+/// The output for `input`, `[batch, tokens, width]`, and what is kept, in the order of the pictures.
+pub(super) fn forward(
+    sizes: &Sizes,
+    weights: &Weights<'_>,
+    input: &[f32],
+    factors: Option<&Factors>,
+    keeping: Keeping,
+) -> (Vec<f32>, Vec<Kept>) {
+    let mut output = vec![0.0; input.len()];
+    let kept: Vec<Option<Kept>> = output
+        .par_chunks_mut(sizes.group())
+        .zip(input.par_chunks(sizes.group()))
+        .enumerate()
+        .map(|(group, (output, input))| {
+            let kept = together(
+                sizes,
+                weights,
+                output,
+                input,
+                &sizes.branches(factors, group),
+            );
+            (keeping == Keeping::ForGradients).then_some(kept)
+        })
+        .collect();
+    (output, kept.into_iter().flatten().collect())
+}
+
+/// The pass of pictures that go together.
+fn together(
+    sizes: &Sizes,
+    weights: &Weights<'_>,
+    output: &mut [f32],
+    input: &[f32],
+    [attention, perceptron]: &[Vec<f32>; 2],
+) -> Kept {
+    let picture = sizes.tokens * sizes.width;
+    let mut normal = vec![0.0; input.len()];
+    normalise(&mut normal, input, weights.norm1.both(), sizes.epsilon);
+    let joint = weights.qkv.map(&normal);
+
+    let mut gathered = vec![0.0; input.len()];
+    let mut scores = sizes.attention.scores();
+    let pictures = gathered.chunks_exact_mut(picture);
+    for ((gathered, joint), factor) in pictures.zip(joint.chunks_exact(3 * picture)).zip(attention)
+    {
+        sizes.attention.gather(&mut scores, gathered, joint);
+        scale(gathered, *factor);
+    }
+    let mut middle = vec![0.0; input.len()];
+    let pictures = middle.chunks_exact_mut(picture);
+    for ((middle, input), factor) in pictures.zip(input.chunks_exact(picture)).zip(attention) {
+        residual(middle, input, weights.proj.bias, *factor);
+    }
+    weights.proj.add(&mut middle, &gathered);
+
+    normalise(&mut normal, &middle, weights.norm2.both(), sizes.epsilon);
+    let hidden = weights.fc1.map(&normal);
+    let mut active = vec![0.0; hidden.len()];
+    let values = sizes.tokens * sizes.hidden;
+    let pictures = active.chunks_exact_mut(values);
+    for ((active, hidden), factor) in pictures.zip(hidden.chunks_exact(values)).zip(perceptron) {
+        activate(active, hidden, *factor);
+    }
+    let pictures = output.chunks_exact_mut(picture);
+    for ((output, middle), factor) in pictures.zip(middle.chunks_exact(picture)).zip(perceptron) {
+        residual(output, middle, weights.fc2.bias, *factor);
+    }
+    weights.fc2.add(output, &active);
+    Kept {
+        joint,
+        gathered,
+        middle,
+        hidden,
+    }
+}
