@@ -10,7 +10,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Blocks of at least this many bytes are kept; smaller ones are [`System`]'s business.
-const LARGE: usize = 256 << 10;
+const LARGE: usize = 64 << 10;
 
 /// Size and alignment of a huge page; blocks of at least this size are aligned to it.
 const HUGE_PAGE: usize = 2 << 20;
@@ -18,13 +18,13 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Alignment of the blocks between [`LARGE`] and [`HUGE_PAGE`].
 const PAGE: usize = 4 << 10;
 
-/// How many free blocks are kept at most; a step of a network of 24 blocks frees about 700.
-const SLOTS: usize = 2048;
+/// How many free blocks are kept at most; a step of a network of 24 blocks frees about 3,000.
+const SLOTS: usize = 4096;
 
 /// Upper bound of the bytes kept, whatever the machine has.
 const LIMIT: usize = 4 << 30;
 
-/// Keeps freed blocks of 256 KiB and more for the next request of their size class.
+/// Keeps freed blocks of 64 KiB and more for the next request of their size class.
 ///
 /// Sizes are rounded up to eight classes per power of two, so at most an eighth of a block is
 /// unused. Blocks of 2 MiB and more are aligned to 2 MiB and, on Linux, marked for huge pages.

@@ -60,6 +60,11 @@ pub fn main() -> ExitCode {
             }
         }
     };
+    // The kernels' pool has this thread in it: work for the pool begins at once, and on one core no other
+    // thread is waited for. Whoever embeds the library may have built a pool before, and keeps it.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .use_current_thread()
+        .build_global();
     match dispatch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,

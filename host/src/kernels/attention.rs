@@ -143,19 +143,13 @@ impl AttentionOps for Flex {
         let shape = joint.shape();
         let sizes = Sizes::new(shape[1], shape[2] / 3, heads);
         let picture = sizes.tokens * sizes.width;
-        let values = joint.storage::<f32>();
-        let mut output = vec![0.0; values.len()];
+        let mut output = joint.storage::<f32>().to_vec();
         output
             .par_chunks_exact_mut(3 * picture)
-            .zip(values.par_chunks_exact(3 * picture))
             .zip(gradient.storage::<f32>().par_chunks_exact(picture))
             .for_each_init(
-                || (sizes.scores(), sizes.scores()),
-                |(shares, scores), ((output, joint), gradient)| {
-                    for head in 0..heads {
-                        sizes.gradient(head, output, joint, gradient, shares, scores);
-                    }
-                },
+                || sizes.room(),
+                |room, (output, gradient)| sizes.gradients(output, gradient, room),
             );
         tensor(output, shape)
     }
@@ -214,7 +208,7 @@ impl Sizes {
     }
 
     /// Room for one number for every pair of tokens.
-    pub(super) fn scores(&self) -> Vec<f32> {
+    fn scores(&self) -> Vec<f32> {
         vec![0.0; self.tokens * self.tokens]
     }
 
@@ -261,30 +255,58 @@ impl Sizes {
         }
     }
 
-    /// Writes the gradients of a head's queries, keys and values.
-    pub(super) fn gradient(
+    /// Room for the gradients of a picture.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            shares: self.scores(),
+            scores: self.scores(),
+            query: vec![0.0; self.tokens * self.head],
+            key: vec![0.0; self.tokens * self.head],
+        }
+    }
+
+    /// Turns a picture's queries, keys and values, `[tokens, 3·width]`, into their gradients, given that of
+    /// what was gathered, `[tokens, width]`.
+    pub(super) fn gradients(&self, joint: &mut [f32], gradient: &[f32], room: &mut Room) {
+        for head in 0..self.width / self.head {
+            self.gradients_of_head(head, joint, gradient, room);
+        }
+    }
+
+    fn gradients_of_head(
         &self,
         head: usize,
-        output: &mut [f32],
-        joint: &[f32],
+        joint: &mut [f32],
         gradient: &[f32],
-        shares: &mut [f32],
-        scores: &mut [f32],
+        Room {
+            shares,
+            scores,
+            query,
+            key,
+        }: &mut Room,
     ) {
         self.shares(shares, joint, head);
+        for (part, values) in [(0, &mut *query), (1, &mut *key)] {
+            let first = part * self.width + head * self.head;
+            let rows = joint.chunks_exact(3 * self.width);
+            for (copy, row) in values.chunks_exact_mut(self.head).zip(rows) {
+                copy.copy_from_slice(&row[first..first + self.head]);
+            }
+        }
         let square = self.square();
+        let copied = Place::new(0, self.tokens, self.head, self.head);
         let gathered = self.output(head);
-        product(
-            (output, self.part(2, head)),
-            1.0,
-            (shares, square.transposed()),
-            (gradient, gathered),
-        );
         product(
             (scores, square),
             1.0,
             (gradient, gathered),
             (joint, self.part(2, head).transposed()),
+        );
+        product(
+            (joint, self.part(2, head)),
+            1.0,
+            (shares, square.transposed()),
+            (gradient, gathered),
         );
         Arch::new().dispatch(SoftmaxGradient {
             gradient: scores,
@@ -292,18 +314,27 @@ impl Sizes {
             tokens: self.tokens,
         });
         product(
-            (output, self.part(0, head)),
+            (joint, self.part(0, head)),
             self.scale,
             (scores, square),
-            (joint, self.part(1, head)),
+            (key, copied),
         );
         product(
-            (output, self.part(1, head)),
+            (joint, self.part(1, head)),
             self.scale,
             (scores, square.transposed()),
-            (joint, self.part(0, head)),
+            (query, copied),
         );
     }
+}
+
+/// What is needed for the gradients of a head, and again for the next one.
+#[derive(Debug)]
+pub(super) struct Room {
+    shares: Vec<f32>,
+    scores: Vec<f32>,
+    query: Vec<f32>,
+    key: Vec<f32>,
 }
 
 /// Softmax of every row.
@@ -319,9 +350,15 @@ impl WithSimd for Softmax<'_> {
     fn with_simd<S: Simd>(self, _simd: S) {
         for row in self.scores.chunks_exact_mut(self.tokens) {
             let largest = lanes::maximum(row);
-            for score in row.iter_mut() {
-                *score = exponential(*score - largest);
+            for score in row {
+                *score -= largest;
             }
+        }
+        // All rows at once: a row of a few tokens leaves most of a vector unused.
+        for score in self.scores.iter_mut() {
+            *score = exponential(*score);
+        }
+        for row in self.scores.chunks_exact_mut(self.tokens) {
             let factor = 1.0 / lanes::sum(row, row, |value, _| value);
             for score in row {
                 *score *= factor;
@@ -342,11 +379,11 @@ impl WithSimd for SoftmaxGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let rows = self.gradient.chunks_exact_mut(self.tokens);
-        for (gradient, shares) in rows.zip(self.shares.chunks_exact(self.tokens)) {
+        for (row, gradient) in self.gradient.chunks_exact_mut(self.tokens).enumerate() {
+            let shares = &self.shares[row * self.tokens..][..self.tokens];
             let level = lanes::sum(gradient, shares, |gradient, share| gradient * share);
-            for (gradient, share) in gradient.iter_mut().zip(shares) {
-                *gradient = (*gradient - level) * share;
+            for at in 0..self.tokens {
+                gradient[at] = (gradient[at] - level) * shares[at];
             }
         }
     }

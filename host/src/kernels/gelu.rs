@@ -242,12 +242,11 @@ pub(super) fn activate(output: &mut [f32], input: &[f32], factor: f32) {
     });
 }
 
-/// Writes x·Φ(x) times `factor` and turns the gradient of that into the one of x, on this thread.
-pub(super) fn activate_again(output: &mut [f32], gradient: &mut [f32], input: &[f32], factor: f32) {
+/// Turns x into x·Φ(x) times `factor`, and the gradient of that into the one of x, on this thread.
+pub(super) fn activate_again(values: &mut [f32], gradient: &mut [f32], factor: f32) {
     Arch::new().dispatch(Again {
-        output,
+        values,
         gradient,
-        input,
         factor,
     });
 }
@@ -270,9 +269,8 @@ impl WithSimd for Activation<'_> {
 }
 
 struct Again<'a> {
-    output: &'a mut [f32],
+    values: &'a mut [f32],
     gradient: &'a mut [f32],
-    input: &'a [f32],
     factor: f32,
 }
 
@@ -281,10 +279,10 @@ impl WithSimd for Again<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        let places = self.output.iter_mut().zip(self.gradient.iter_mut());
-        for ((output, gradient), &input) in places.zip(self.input) {
+        for (value, gradient) in self.values.iter_mut().zip(self.gradient) {
+            let input = *value;
             let (distribution, exponential) = normal(input);
-            *output = input * distribution * self.factor;
+            *value = input * distribution * self.factor;
             let slope = input.mul_add(DENSITY as f32 * exponential, distribution);
             *gradient *= slope * self.factor;
         }

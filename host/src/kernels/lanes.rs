@@ -1,5 +1,13 @@
 //! Sums over slices in a fixed order that vector instructions of every width can follow, so that they
 //! give the same bits with each.
+//!
+//! Rows are short, so places are counted: iterators that are zipped are made anew for every row, which
+//! takes as long as the row.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted places become vector instructions without anything around them"
+)]
 
 /// Partial sums that run side by side.
 const LANES: usize = 16;
@@ -22,14 +30,15 @@ pub(super) fn sum3(
     let (first, first_rest) = first.as_chunks::<LANES>();
     let (second, second_rest) = second.as_chunks::<LANES>();
     let (third, third_rest) = third.as_chunks::<LANES>();
-    for ((first, second), third) in first.iter().zip(second).zip(third) {
+    let (second, third) = (&second[..first.len()], &third[..first.len()]);
+    for chunk in 0..first.len() {
+        let (first, second, third) = (&first[chunk], &second[chunk], &third[chunk]);
         for lane in 0..LANES {
             lanes[lane] += term(first[lane], second[lane], third[lane]);
         }
     }
-    let rest = first_rest.iter().zip(second_rest).zip(third_rest);
-    for (lane, ((first, second), third)) in rest.enumerate() {
-        lanes[lane] += term(*first, *second, *third);
+    for lane in 0..first_rest.len() {
+        lanes[lane] += term(first_rest[lane], second_rest[lane], third_rest[lane]);
     }
     let mut width = LANES / 2;
     while width > 0 {

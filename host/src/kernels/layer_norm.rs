@@ -4,6 +4,8 @@
 //! Values and gradients agree with the composition of burn's operations to 1e-5, and are the same
 //! bits whatever the number of threads and the instruction set: sums run in a fixed order.
 
+#![expect(clippy::needless_range_loop, reason = "rows are short: see `lanes`")]
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as Graph;
@@ -311,6 +313,20 @@ pub(super) fn normalise(
     });
 }
 
+/// Normalises rows in place, on this thread.
+pub(super) fn normalise_in_place(
+    values: &mut [f32],
+    (weight, bias): (&[f32], &[f32]),
+    epsilon: f32,
+) {
+    Arch::new().dispatch(InPlace {
+        values,
+        weight,
+        bias,
+        epsilon,
+    });
+}
+
 /// Adds to `output` the gradient of the input, and to `sums`, `[2, width]`, those of weight and bias, if
 /// they are wanted; on this thread.
 pub(super) fn add_gradients(
@@ -355,13 +371,39 @@ impl WithSimd for Forward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
         let width = self.weight.len();
-        let rows = self.output.chunks_exact_mut(width);
-        for (output, input) in rows.zip(self.input.chunks_exact(width)) {
+        let bias = &self.bias[..width];
+        for row in 0..self.output.len() / width {
+            let input = &self.input[row * width..][..width];
+            let output = &mut self.output[row * width..][..width];
             let (mean, reciprocal) = moments(input, self.epsilon);
-            for (((output, input), weight), bias) in
-                output.iter_mut().zip(input).zip(self.weight).zip(self.bias)
-            {
-                *output = (input - mean) * reciprocal * weight + bias;
+            for at in 0..width {
+                let normal = (input[at] - mean) * reciprocal;
+                output[at] = normal.mul_add(self.weight[at], bias[at]);
+            }
+        }
+    }
+}
+
+/// Normalises rows where they are.
+struct InPlace<'a> {
+    values: &'a mut [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    epsilon: f32,
+}
+
+impl WithSimd for InPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let width = self.weight.len();
+        let bias = &self.bias[..width];
+        for row in self.values.chunks_exact_mut(width) {
+            let (mean, reciprocal) = moments(row, self.epsilon);
+            for at in 0..width {
+                let normal = (row[at] - mean) * reciprocal;
+                row[at] = normal.mul_add(self.weight[at], bias[at]);
             }
         }
     }
@@ -448,29 +490,28 @@ impl WithSimd for Gradients<'_> {
         let width = self.weight.len();
         let mut sums = self.sums.map(|sums| sums.split_at_mut(width));
         let weight = self.weight;
-        let rows = self.output.chunks_exact_mut(width);
-        let rows = rows.zip(self.gradient.chunks_exact(width));
-        for ((output, gradient), input) in rows.zip(self.input.chunks_exact(width)) {
+        for row in 0..self.output.len() / width {
+            let input = &self.input[row * width..][..width];
+            let gradient = &self.gradient[row * width..][..width];
+            let output = &mut self.output[row * width..][..width];
             let (mean, reciprocal) = moments(input, self.epsilon);
-            let level = lanes::sum(gradient, weight, |gradient, weight| gradient * weight);
-            let level = level / width as f32;
             if let Some((of_weight, of_bias)) = &mut sums {
-                let sums = of_weight.iter_mut().zip(of_bias.iter_mut());
-                for (((of_weight, of_bias), gradient), input) in sums.zip(gradient).zip(input) {
-                    let normal = (input - mean) * reciprocal;
-                    *of_weight = gradient.mul_add(normal, *of_weight);
-                    *of_bias += gradient;
+                let (of_weight, of_bias) = (&mut of_weight[..width], &mut of_bias[..width]);
+                for at in 0..width {
+                    let normal = (input[at] - mean) * reciprocal;
+                    of_weight[at] = gradient[at].mul_add(normal, of_weight[at]);
+                    of_bias[at] += gradient[at];
                 }
             }
+            let level = lanes::sum(gradient, weight, |gradient, weight| gradient * weight);
             let along = lanes::sum3(gradient, weight, input, |gradient, weight, input| {
                 gradient * weight * ((input - mean) * reciprocal)
             });
-            let along = along / width as f32;
-            let places = output.iter_mut().zip(gradient).zip(input).zip(weight);
-            for (((output, gradient), input), weight) in places {
-                let normal = (input - mean) * reciprocal;
-                let rest = gradient.mul_add(*weight, -level);
-                *output = normal.mul_add(-along, rest).mul_add(reciprocal, *output);
+            let (level, along) = (level / width as f32, along / width as f32);
+            for at in 0..width {
+                let normal = (input[at] - mean) * reciprocal;
+                let rest = gradient[at].mul_add(weight[at], -level);
+                output[at] = normal.mul_add(-along, rest).mul_add(reciprocal, output[at]);
             }
         }
     }

@@ -14,3 +14,4 @@ mod matrix;
 pub(crate) mod recomputation;
 mod rows;
 mod storage;
+pub(crate) mod update;

@@ -1,4 +1,6 @@
-//! Sums over rows, on this thread, compiled for each instruction set.
+//! Sums over rows and their transposition, on this thread; sums are compiled for each instruction set.
+
+#![expect(clippy::needless_range_loop, reason = "rows are short: see `lanes`")]
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -34,6 +36,25 @@ pub(super) fn add_columns(sums: &mut [f32], values: &[f32], factor: f32) {
     });
 }
 
+/// Rows and columns that are exchanged at a time, so that both sides stay in the cache.
+const SQUARE: usize = 16;
+
+/// A matrix of `columns` columns with rows and columns exchanged.
+pub(super) fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    let mut output = vec![0.0; values.len()];
+    for first_row in (0..rows).step_by(SQUARE) {
+        for first_column in (0..columns).step_by(SQUARE) {
+            for row in first_row..rows.min(first_row + SQUARE) {
+                for column in first_column..columns.min(first_column + SQUARE) {
+                    output[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    output
+}
+
 struct Residual<'a> {
     output: &'a mut [f32],
     input: &'a [f32],
@@ -47,10 +68,11 @@ impl WithSimd for Residual<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
         let width = self.bias.len();
-        let rows = self.output.chunks_exact_mut(width);
-        for (output, input) in rows.zip(self.input.chunks_exact(width)) {
-            for ((output, input), bias) in output.iter_mut().zip(input).zip(self.bias) {
-                *output = bias.mul_add(self.factor, *input);
+        for row in 0..self.output.len() / width {
+            let input = &self.input[row * width..][..width];
+            let output = &mut self.output[row * width..][..width];
+            for at in 0..width {
+                output[at] = self.bias[at].mul_add(self.factor, input[at]);
             }
         }
     }
@@ -67,9 +89,11 @@ impl WithSimd for Columns<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        for row in self.values.chunks_exact(self.sums.len()) {
-            for (sum, value) in self.sums.iter_mut().zip(row) {
-                *sum = value.mul_add(self.factor, *sum);
+        let width = self.sums.len();
+        for row in 0..self.values.len() / width {
+            let values = &self.values[row * width..][..width];
+            for at in 0..width {
+                self.sums[at] = values[at].mul_add(self.factor, self.sums[at]);
             }
         }
     }
@@ -92,5 +116,19 @@ mod tests {
         assert_eq!(output, values);
         scale(&mut output, 2.0);
         assert_eq!(output[11], 22.0);
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        for (rows, columns) in [(1, 1), (3, 50), (16, 32), (35, 17)] {
+            let values: Vec<f32> = (0..rows * columns).map(|value| value as f32).collect();
+            let found = transposed(&values, columns);
+            for row in 0..rows {
+                for column in 0..columns {
+                    let value = values[row * columns + column];
+                    assert_eq!(found[column * rows + row], value);
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Tensors of the CPU backend as slices of numbers, and back.
 
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind};
-use burn::tensor::{Bytes, DType};
+use burn::tensor::{Bytes, DType, Tensor};
 use burn_flex::{FlexTensor, Layout};
 
 /// What a tensor of any backend is for a kernel of the CPU.
@@ -30,6 +30,21 @@ pub(super) fn operand(tensor: &DispatchTensor) -> Option<Operand> {
         values: in_order(values.clone()),
         tracked,
     })
+}
+
+/// The values of a float32 tensor of the CPU backend that records nothing, in order. Nobody else holds
+/// them if nobody else held the tensor.
+///
+/// # Panics
+///
+/// With any other tensor.
+pub(super) fn taken<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(values)) if values.dtype() == DType::F32 => {
+            in_order(values)
+        }
+        _ => panic!("a tensor of another kind"),
+    }
 }
 
 /// A tensor that records nothing.

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::groups::{Decay, Group};
 use super::layers;
+use crate::kernels::update::{self, Step};
 use crate::model::Network;
 use crate::model::parameters::parameters;
 use crate::phase::Phase;
@@ -210,9 +211,14 @@ impl Optimizer {
             return Err(OptimizerError::NoGradients);
         }
         let mut gradients = std::mem::take(&mut self.gradients);
-        let gradient_norm = self.config.clip.map(|limit| clip(&mut gradients, limit));
+        let clipped = self.config.clip.map(|limit| clip(&mut gradients, limit));
+        let (gradient_norm, factor) = match clipped {
+            Some((norm, factor)) => (Some(norm), factor),
+            None => (None, 1.0),
+        };
         let mut updater = Updater {
             config: self.config,
+            factor,
             rates,
             members: &self.members,
             moments: &mut self.moments,
@@ -226,8 +232,16 @@ impl Optimizer {
     }
 }
 
-/// Scales the gradients by min(1, limit/(norm + 1e-6)); gives the norm before that.
-fn clip(gradients: &mut [(ParamId, Tensor<1>)], limit: f64) -> Tensor<1> {
+/// Scales the gradients by min(1, limit/(norm + 1e-6)); gives the norm before that, and the factor that
+/// is left to the step: where the numbers are at hand, the step multiplies by it as it goes.
+fn clip(gradients: &mut [(ParamId, Tensor<1>)], limit: f64) -> (Tensor<1>, f64) {
+    if gradients.iter().all(|(_, gradient)| update::fits(gradient)) {
+        let squares = gradients.iter().map(|(_, one)| update::sum_of_squares(one));
+        let norm = squares.sum::<f64>().sqrt();
+        let device = gradients[0].1.device();
+        let factor = (limit / (norm + CLIP_EPSILON)).min(1.0);
+        return (Tensor::from_data([norm as f32], &device), factor);
+    }
     let squares = gradients
         .iter()
         .map(|(_, gradient)| gradient.clone().square().sum())
@@ -242,7 +256,7 @@ fn clip(gradients: &mut [(ParamId, Tensor<1>)], limit: f64) -> Tensor<1> {
     for (_, gradient) in gradients {
         *gradient = gradient.clone() * factor.clone();
     }
-    norm
+    (norm, 1.0)
 }
 
 /// Takes the gradients of the trained parameters, flat.
@@ -271,6 +285,8 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
 /// Changes the parameters that have gradients.
 struct Updater<'a> {
     config: AdamWConfig,
+    /// What the gradients are still to be multiplied by.
+    factor: f64,
     rates: &'a [f64; Group::ALL.len()],
     members: &'a BTreeMap<ParamId, Member>,
     moments: &'a mut HashMap<ParamId, Moments>,
@@ -293,35 +309,57 @@ impl Updater<'_> {
             ..
         } = self.config;
         let rate = self.rates[member.group as usize] * member.scale;
-        let square = gradient.clone().square().mul_scalar(1.0 - beta_2);
-        let mean = gradient.mul_scalar(1.0 - beta_1);
-        let moments = match self.moments.remove(&id) {
-            Some(old) => Moments {
-                steps: old.steps + 1,
-                mean: old.mean.mul_scalar(beta_1) + mean,
-                square: old.square.mul_scalar(beta_2) + square,
-            },
-            None => Moments {
-                steps: 1,
+        let kept = match member.group {
+            Group::Decay => 1.0 - rate * weight_decay,
+            Group::NoDecay => 1.0,
+        };
+        let old = self.moments.remove(&id).unwrap_or_else(|| Moments {
+            steps: 0,
+            mean: gradient.zeros_like(),
+            square: gradient.zeros_like(),
+        });
+        let steps = old.steps + 1;
+        let mean_correction = 1.0 - beta_1.powi(steps);
+        let square_correction = (1.0 - beta_2.powi(steps)).sqrt();
+        if [&parameter, &gradient, &old.mean, &old.square]
+            .into_iter()
+            .all(update::fits)
+        {
+            let step = Step {
+                gradient: self.factor as f32,
+                beta_1: beta_1 as f32,
+                beta_2: beta_2 as f32,
+                correction: square_correction as f32,
+                epsilon: epsilon as f32,
+                rate: (rate / mean_correction) as f32,
+                kept: kept as f32,
+            };
+            let [parameter, mean, square] =
+                update::adamw(parameter, gradient, old.mean, old.square, step);
+            let moments = Moments {
+                steps,
                 mean,
                 square,
-            },
+            };
+            self.moments.insert(id, moments);
+            return parameter;
+        }
+        let square = gradient.clone().square().mul_scalar(1.0 - beta_2);
+        let mean = gradient.mul_scalar(1.0 - beta_1);
+        let moments = Moments {
+            steps,
+            mean: old.mean.mul_scalar(beta_1) + mean,
+            square: old.square.mul_scalar(beta_2) + square,
         };
-        let mean_correction = 1.0 - beta_1.powi(moments.steps);
-        let square_correction = 1.0 - beta_2.powi(moments.steps);
         let deviation = moments
             .square
             .clone()
             .sqrt()
-            .div_scalar(square_correction.sqrt())
+            .div_scalar(square_correction)
             .add_scalar(epsilon);
         let change = (moments.mean.clone() / deviation).mul_scalar(rate / mean_correction);
         self.moments.insert(id, moments);
-        let kept = match member.group {
-            Group::Decay => parameter.mul_scalar(1.0 - rate * weight_decay),
-            Group::NoDecay => parameter,
-        };
-        kept - change
+        parameter.mul_scalar(kept) - change
     }
 }
 

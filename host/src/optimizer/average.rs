@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
+use crate::kernels::update;
 use crate::model::Network;
 
 /// The average of the weights of one network over its updates.
@@ -46,7 +47,11 @@ impl Average {
         network.visit(&mut collector);
         for (id, value) in collector.0 {
             if let Some(average) = self.values.remove(&id) {
-                let average = average.mul_scalar(decay) + value.mul_scalar(1.0 - decay);
+                let average = if update::fits(&average) && update::fits(&value) {
+                    update::blend(average, value, decay as f32)
+                } else {
+                    average.mul_scalar(decay) + value.mul_scalar(1.0 - decay)
+                };
                 self.values.insert(id, average);
             }
         }

@@ -5,14 +5,14 @@ use rayon::prelude::*;
 
 use super::Factors;
 use super::forward::Kept;
-use super::sizes::{Sizes, Weights};
+use super::sizes::{Linear, Reversed, Sizes, Weights};
 use crate::kernels::gelu::activate_again;
-use crate::kernels::layer_norm::{add_gradients, normalise};
+use crate::kernels::layer_norm::{add_gradients, normalise_in_place};
 use crate::kernels::matrix::{Place, Threads, add_product};
 use crate::kernels::rows::{add_columns, scale};
 
 /// Rows of a matrix's gradient that one thread takes at a time.
-const TILE: usize = 96;
+const TILE: usize = 192;
 
 /// Which gradients are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,29 +26,27 @@ pub(super) struct Wanted {
 struct Shares {
     /// Of the vectors, in the order of the parameters.
     vectors: [Vec<f32>; 8],
-    /// The inputs of the maps from the norms, `[rows, width]`.
-    normal: [Vec<f32>; 2],
-    /// The input of the perceptron's second map, times the factor of the branch, `[rows, hidden]`.
-    active: Vec<f32>,
-    /// Gradients of queries, keys and values, of the sum after attention, and of the hidden layer.
-    of_joint: Vec<f32>,
-    of_middle: Vec<f32>,
-    of_hidden: Vec<f32>,
+    /// What went into the four maps, in their order, and the gradients of what came out; the gradient of
+    /// what came out of the last is that of the block.
+    sources: [Vec<f32>; 4],
+    gradients: [Vec<f32>; 3],
 }
 
 /// The gradient of the input, if it is wanted, and those of the weights in the order of the
-/// parameters, if they are.
+/// parameters, if they are. What was kept is used up: gradients are written over it.
 pub(super) fn backward(
     sizes: &Sizes,
     weights: &Weights<'_>,
     input: &[f32],
     factors: Option<&Factors>,
-    kept: &[Kept],
+    kept: Vec<Kept>,
     gradient: &[f32],
     wanted: Wanted,
 ) -> (Option<Vec<f32>>, Vec<Vec<f32>>) {
     let mut of_input = vec![0.0; input.len()];
     let group = sizes.group();
+    let maps = [weights.qkv, weights.proj, weights.fc1, weights.fc2];
+    let reversed: Vec<Reversed> = maps.par_iter().map(Linear::reversed).collect();
     let shares: Vec<Option<Shares>> = of_input
         .par_chunks_mut(group)
         .zip(input.par_chunks(group))
@@ -59,16 +57,16 @@ pub(super) fn backward(
             let pictures = Pictures {
                 sizes,
                 weights,
+                reversed: &reversed,
                 input,
                 factors: sizes.branches(factors, group),
-                kept,
             };
-            pictures.backward(of_input, gradient, wanted.weights)
+            pictures.backward(kept, of_input, gradient, wanted.weights)
         })
         .collect();
     let shares: Vec<Shares> = shares.into_iter().flatten().collect();
     let of_weights = if wanted.weights {
-        of_weights(sizes, weights, kept, gradient, shares)
+        of_weights(sizes, weights, gradient, shares)
     } else {
         Vec::new()
     };
@@ -79,50 +77,68 @@ pub(super) fn backward(
 struct Pictures<'a> {
     sizes: &'a Sizes,
     weights: &'a Weights<'a>,
+    /// The ways back through the four maps, in their order.
+    reversed: &'a [Reversed],
     input: &'a [f32],
     /// Of the two branches, one for every picture.
     factors: [Vec<f32>; 2],
-    kept: &'a Kept,
 }
 
 impl Pictures<'_> {
     /// Writes the gradient of the input, and answers what the weights are to get, if they are to.
-    fn backward(&self, of_input: &mut [f32], gradient: &[f32], shared: bool) -> Option<Shares> {
+    fn backward(
+        &self,
+        kept: Kept,
+        of_input: &mut [f32],
+        gradient: &[f32],
+        shared: bool,
+    ) -> Option<Shares> {
         let Self {
             sizes,
             weights,
+            reversed,
             input,
             factors: [attention, perceptron],
-            kept,
         } = self;
+        let Kept {
+            mut joint,
+            gathered,
+            mut middle,
+            mut hidden,
+        } = kept;
         let picture = sizes.tokens * sizes.width;
         let mut of_norms = [vec![0.0; 2 * sizes.width], vec![0.0; 2 * sizes.width]];
 
-        let mut of_hidden = weights.fc2.back(gradient);
-        let mut active = vec![0.0; of_hidden.len()];
+        let mut of_hidden = reversed[3].back(gradient);
         let values = sizes.tokens * sizes.hidden;
-        let pictures = active
+        let pictures = hidden
             .chunks_exact_mut(values)
             .zip(of_hidden.chunks_exact_mut(values));
-        for (((active, of_hidden), hidden), factor) in pictures
-            .zip(kept.hidden.chunks_exact(values))
-            .zip(perceptron)
-        {
-            activate_again(active, of_hidden, hidden, *factor);
+        for ((hidden, of_hidden), factor) in pictures.zip(perceptron) {
+            activate_again(hidden, of_hidden, *factor);
         }
-        let of_normal = weights.fc1.back(&of_hidden);
+        let of_normal = reversed[2].back(&of_hidden);
         let mut of_middle = gradient.to_vec();
         add_gradients(
             &mut of_middle,
             shared.then_some(&mut of_norms[1]),
             &of_normal,
-            &kept.middle,
+            &middle,
             weights.norm2.weight,
             sizes.epsilon,
         );
 
-        let of_joint = self.through_attention(&of_middle, attention);
-        let of_normal = weights.qkv.back(&of_joint);
+        let mut of_gathered = reversed[1].back(&of_middle);
+        let mut room = sizes.attention.room();
+        let pictures = joint
+            .chunks_exact_mut(3 * picture)
+            .zip(of_gathered.chunks_exact_mut(picture));
+        for ((joint, of_gathered), factor) in pictures.zip(attention) {
+            scale(of_gathered, *factor);
+            sizes.attention.gradients(joint, of_gathered, &mut room);
+        }
+        let of_joint = joint;
+        let of_normal = reversed[0].back(&of_joint);
         of_input.copy_from_slice(&of_middle);
         add_gradients(
             of_input,
@@ -136,26 +152,25 @@ impl Pictures<'_> {
             return None;
         }
 
-        let mut normal = [vec![0.0; input.len()], vec![0.0; input.len()]];
-        normalise(&mut normal[0], input, weights.norm1.both(), sizes.epsilon);
-        normalise(
-            &mut normal[1],
-            &kept.middle,
-            weights.norm2.both(),
-            sizes.epsilon,
-        );
-        let mut of_proj = vec![0.0; sizes.width];
-        for (of_middle, factor) in of_middle.chunks_exact(picture).zip(attention) {
-            add_columns(&mut of_proj, of_middle, *factor);
-        }
-        let mut of_fc2 = vec![0.0; sizes.width];
-        for (gradient, factor) in gradient.chunks_exact(picture).zip(perceptron) {
-            add_columns(&mut of_fc2, gradient, *factor);
-        }
-        let mut of_qkv = vec![0.0; 3 * sizes.width];
-        add_columns(&mut of_qkv, &of_joint, 1.0);
-        let mut of_fc1 = vec![0.0; sizes.hidden];
-        add_columns(&mut of_fc1, &of_hidden, 1.0);
+        let mut normal = input.to_vec();
+        normalise_in_place(&mut normal, weights.norm1.both(), sizes.epsilon);
+        normalise_in_place(&mut middle, weights.norm2.both(), sizes.epsilon);
+        let columns = |values: &[f32], width: usize, factors: Option<&[f32]>| {
+            let mut sums = vec![0.0; width];
+            match factors {
+                Some(factors) => {
+                    for (values, factor) in values.chunks_exact(picture).zip(factors) {
+                        add_columns(&mut sums, values, *factor);
+                    }
+                }
+                None => add_columns(&mut sums, values, 1.0),
+            }
+            sums
+        };
+        let of_proj = columns(&of_middle, sizes.width, Some(attention));
+        let of_fc2 = columns(gradient, sizes.width, Some(perceptron));
+        let of_qkv = columns(&of_joint, 3 * sizes.width, None);
+        let of_fc1 = columns(&of_hidden, sizes.hidden, None);
         let [[weight1, bias1], [weight2, bias2]] = of_norms.map(|mut both| {
             let bias = both.split_off(sizes.width);
             [both, bias]
@@ -164,41 +179,9 @@ impl Pictures<'_> {
             vectors: [
                 weight1, bias1, of_qkv, of_proj, weight2, bias2, of_fc1, of_fc2,
             ],
-            normal,
-            active,
-            of_joint,
-            of_middle,
-            of_hidden,
+            sources: [normal, gathered, middle, hidden],
+            gradients: [of_joint, of_middle, of_hidden],
         })
-    }
-
-    /// The gradient of queries, keys and values from that of the sum after attention.
-    fn through_attention(&self, of_middle: &[f32], factors: &[f32]) -> Vec<f32> {
-        let sizes = self.sizes;
-        let picture = sizes.tokens * sizes.width;
-        let mut of_gathered = self.weights.proj.back(of_middle);
-        let mut of_joint = vec![0.0; self.kept.joint.len()];
-        let (mut shares, mut scores) = (sizes.attention.scores(), sizes.attention.scores());
-        let pictures = of_joint
-            .chunks_exact_mut(3 * picture)
-            .zip(self.kept.joint.chunks_exact(3 * picture));
-        for (((of_joint, joint), of_gathered), factor) in pictures
-            .zip(of_gathered.chunks_exact_mut(picture))
-            .zip(factors)
-        {
-            scale(of_gathered, *factor);
-            for head in 0..sizes.heads {
-                sizes.attention.gradient(
-                    head,
-                    of_joint,
-                    joint,
-                    of_gathered,
-                    &mut shares,
-                    &mut scores,
-                );
-            }
-        }
-        of_joint
     }
 }
 
@@ -236,32 +219,21 @@ impl Tile<'_> {
 fn of_weights(
     sizes: &Sizes,
     weights: &Weights<'_>,
-    kept: &[Kept],
     gradient: &[f32],
     shares: Vec<Shares>,
 ) -> Vec<Vec<f32>> {
-    let qkv: Vec<_> = shares
-        .iter()
-        .map(|share| (&share.normal[0][..], &share.of_joint[..]))
-        .collect();
-    let proj: Vec<_> = shares
-        .iter()
-        .zip(kept)
-        .map(|(share, kept)| (&kept.gathered[..], &share.of_middle[..]))
-        .collect();
-    let fc1: Vec<_> = shares
-        .iter()
-        .map(|share| (&share.normal[1][..], &share.of_hidden[..]))
-        .collect();
-    let fc2: Vec<_> = shares
-        .iter()
-        .zip(gradient.chunks(sizes.group()))
-        .map(|(share, gradient)| (&share.active[..], gradient))
-        .collect();
     let maps = [weights.qkv, weights.proj, weights.fc1, weights.fc2];
+    let last: Vec<&[f32]> = gradient.chunks(sizes.group()).collect();
+    let sources = [0, 1, 2, 3].map(|map| {
+        let pairs = shares.iter().zip(&last).map(|(share, last)| {
+            let gradient = share.gradients.get(map).map_or(*last, Vec::as_slice);
+            (share.sources[map].as_slice(), gradient)
+        });
+        pairs.collect::<Vec<_>>()
+    });
     let mut matrices = maps.map(|map| vec![0.0; map.inputs * map.outputs]);
     let mut tiles = Vec::new();
-    for ((matrix, map), sources) in matrices.iter_mut().zip(maps).zip([&qkv, &proj, &fc1, &fc2]) {
+    for ((matrix, map), sources) in matrices.iter_mut().zip(maps).zip(&sources) {
         for (index, rows) in matrix.chunks_mut(TILE * map.outputs).enumerate() {
             tiles.push(Tile {
                 rows,

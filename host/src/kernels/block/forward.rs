@@ -18,7 +18,7 @@ pub(super) enum Keeping {
 }
 
 /// What stays of the pictures that go together, in rows of tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Kept {
     /// Queries, keys and values, `[rows, 3·width]`.
     pub(super) joint: Vec<f32>,
@@ -43,18 +43,21 @@ pub(super) fn forward(
         .par_chunks_mut(sizes.group())
         .zip(input.par_chunks(sizes.group()))
         .enumerate()
-        .map(|(group, (output, input))| {
-            let kept = together(
-                sizes,
-                weights,
-                output,
-                input,
-                &sizes.branches(factors, group),
-            );
+        .map_init(Room::default, |room, (group, (output, input))| {
+            let branches = sizes.branches(factors, group);
+            let kept = together(sizes, weights, output, input, &branches, room);
             (keeping == Keeping::ForGradients).then_some(kept)
         })
         .collect();
     (output, kept.into_iter().flatten().collect())
+}
+
+/// What a thread needs for pictures that go together, and again for the next ones.
+#[derive(Debug, Default)]
+struct Room {
+    normal: Vec<f32>,
+    active: Vec<f32>,
+    scores: Vec<f32>,
 }
 
 /// The pass of pictures that go together.
@@ -64,18 +67,23 @@ fn together(
     output: &mut [f32],
     input: &[f32],
     [attention, perceptron]: &[Vec<f32>; 2],
+    Room {
+        normal,
+        active,
+        scores,
+    }: &mut Room,
 ) -> Kept {
     let picture = sizes.tokens * sizes.width;
-    let mut normal = vec![0.0; input.len()];
-    normalise(&mut normal, input, weights.norm1.both(), sizes.epsilon);
-    let joint = weights.qkv.map(&normal);
+    normal.resize(input.len(), 0.0);
+    scores.resize(sizes.tokens * sizes.tokens, 0.0);
+    normalise(normal, input, weights.norm1.both(), sizes.epsilon);
+    let joint = weights.qkv.map(normal);
 
     let mut gathered = vec![0.0; input.len()];
-    let mut scores = sizes.attention.scores();
     let pictures = gathered.chunks_exact_mut(picture);
     for ((gathered, joint), factor) in pictures.zip(joint.chunks_exact(3 * picture)).zip(attention)
     {
-        sizes.attention.gather(&mut scores, gathered, joint);
+        sizes.attention.gather(scores, gathered, joint);
         scale(gathered, *factor);
     }
     let mut middle = vec![0.0; input.len()];
@@ -85,9 +93,9 @@ fn together(
     }
     weights.proj.add(&mut middle, &gathered);
 
-    normalise(&mut normal, &middle, weights.norm2.both(), sizes.epsilon);
-    let hidden = weights.fc1.map(&normal);
-    let mut active = vec![0.0; hidden.len()];
+    normalise(normal, &middle, weights.norm2.both(), sizes.epsilon);
+    let hidden = weights.fc1.map(normal);
+    active.resize(hidden.len(), 0.0);
     let values = sizes.tokens * sizes.hidden;
     let pictures = active.chunks_exact_mut(values);
     for ((active, hidden), factor) in pictures.zip(hidden.chunks_exact(values)).zip(perceptron) {
@@ -97,7 +105,7 @@ fn together(
     for ((output, middle), factor) in pictures.zip(middle.chunks_exact(picture)).zip(perceptron) {
         residual(output, middle, weights.fc2.bias, *factor);
     }
-    weights.fc2.add(output, &active);
+    weights.fc2.add(output, active);
     Kept {
         joint,
         gathered,

@@ -5,6 +5,7 @@ use burn_flex::FlexTensor;
 use super::{Factors, Form};
 use crate::kernels::attention;
 use crate::kernels::matrix::{Place, Threads, add_product, new_product};
+use crate::kernels::rows::transposed;
 
 /// Rows that one thread takes through the block at a time, more or less: enough for the matrix
 /// products to be fast, few enough for what is in between to stay in a core's cache.
@@ -22,7 +23,6 @@ pub(super) struct Sizes {
     pub(super) hidden: usize,
     /// Pictures that go together; the last ones can be fewer.
     pub(super) pictures: usize,
-    pub(super) heads: usize,
     pub(super) attention: attention::Sizes,
     pub(super) epsilon: f32,
 }
@@ -45,7 +45,6 @@ impl Sizes {
             width,
             hidden,
             pictures: (ROWS + tokens / 2).div_euclid(tokens).clamp(1, batch),
-            heads: form.heads,
             attention: attention::Sizes::new(tokens, width, form.heads),
             epsilon: form.epsilon as f32,
         };
@@ -174,12 +173,36 @@ impl Linear<'_> {
         );
     }
 
+    /// The map that gradients go back through: from outputs to inputs, without a bias. Its weights are
+    /// those of this one with rows and columns exchanged, once for all rows that go through.
+    pub(super) fn reversed(&self) -> Reversed {
+        Reversed {
+            weight: transposed(self.weight, self.outputs),
+            inputs: self.inputs,
+            outputs: self.outputs,
+        }
+    }
+}
+
+/// The way back through a linear map.
+#[derive(Debug)]
+pub(super) struct Reversed {
+    /// `[outputs, inputs]`.
+    weight: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Reversed {
     /// The gradient of the input, from that of the output.
     pub(super) fn back(&self, gradient: &[f32]) -> Vec<f32> {
         let rows = gradient.len() / self.outputs;
         new_product(
             (gradient, Place::new(0, rows, self.outputs, self.outputs)),
-            (self.weight, self.place().transposed()),
+            (
+                &self.weight,
+                Place::new(0, self.outputs, self.inputs, self.inputs),
+            ),
             Threads::This,
         )
     }
