@@ -37,8 +37,15 @@ pub(super) fn sum3(
             lanes[lane] += term(first[lane], second[lane], third[lane]);
         }
     }
-    for lane in 0..first_rest.len() {
-        lanes[lane] += term(first_rest[lane], second_rest[lane], third_rest[lane]);
+    if !first_rest.is_empty() {
+        // Apart, so that the partial sums can stay in a register: its lanes cannot be counted.
+        let mut rest = [0.0_f32; LANES];
+        for lane in 0..first_rest.len() {
+            rest[lane] = term(first_rest[lane], second_rest[lane], third_rest[lane]);
+        }
+        for lane in 0..LANES {
+            lanes[lane] += rest[lane];
+        }
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -61,10 +68,21 @@ pub(super) fn maximum(values: &[f32]) -> f32 {
             lanes[lane] = larger(lanes[lane], chunk[lane]);
         }
     }
-    for (lane, value) in rest.iter().enumerate() {
-        lanes[lane] = larger(lanes[lane], *value);
+    if !rest.is_empty() {
+        let mut last = [f32::NEG_INFINITY; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], last[lane]);
+        }
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = larger(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
