@@ -44,7 +44,10 @@ fn a_process_that_cannot_be_seen_is_known_by_its_signs_of_life() {
         command.args(["-rpf", "--kill-child", program]);
         command
     };
-    if !elsewhere("true").status().is_ok_and(|status| status.success()) {
+    if !elsewhere("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("nothing was tried: `unshare -rpf` may make no name space here");
         return;
     }
@@ -53,7 +56,9 @@ fn a_process_that_cannot_be_seen_is_known_by_its_signs_of_life() {
     let mut first = Background::tiny(&run, &[LONG], &["--unit", "meta"]);
     wait_for("updates", || updates(&run, "meta").first().copied());
     let mut command = elsewhere(env!("CARGO_BIN_EXE_incubate"));
-    command.args(["run", "digits", "--device", "cpu", "--unit", "meta", "--out"]);
+    command.args([
+        "run", "digits", "--device", "cpu", "--unit", "meta", "--out",
+    ]);
     command.arg(&run);
     for assignment in TINY.iter().chain(&["fine-tune.epochs=1", LONG]) {
         command.args(["--set", assignment]);

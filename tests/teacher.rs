@@ -189,7 +189,9 @@ fn a_teacher_and_features_in_bfloat16_teach_what_they_teach_in_float32() {
             tiny_with(&run, &set, &["--unit", unit]).succeeded();
         }
         let updates = events(&run, "module.0", "update").into_iter();
-        updates.map(|update| update["loss"].as_f64().unwrap()).collect()
+        updates
+            .map(|update| update["loss"].as_f64().unwrap())
+            .collect()
     };
     let (whole, half) = (losses("float32"), losses("bfloat16"));
     assert_eq!(whole.len(), 8);
@@ -199,7 +201,10 @@ fn a_teacher_and_features_in_bfloat16_teach_what_they_teach_in_float32() {
     }
     // A plan says what it leaves out.
     let text = tiny_plan(&[&list, "module.teacher=meta"]);
-    assert!(text.contains("the teacher of `module` are in no cost"), "{text}");
+    assert!(
+        text.contains("the teacher of `module` are in no cost"),
+        "{text}"
+    );
 }
 
 /// What `plan` says about the tiny experiment.
