@@ -449,7 +449,7 @@ fn what_cannot_be_shown_is_refused() {
         &["`epochs` is", "ask for fewer"],
     );
     let nowhere = folder.path().join("no/such/folder/sheet.png");
-    show(folder.path(), &nowhere, &[]).failed(1, &["cannot write", "no/such/folder/sheet.png"]);
+    show(folder.path(), &nowhere, &[]).failed(2, &["cannot write", "no/such/folder/sheet.png"]);
 }
 
 #[test]

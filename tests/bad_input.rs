@@ -62,6 +62,32 @@ fn a_value_of_the_wrong_type_or_range_names_the_key() {
 }
 
 #[test]
+fn a_name_leads_to_no_folder_elsewhere_and_moves_no_cursor() {
+    let folder = tempdir().unwrap();
+    let outside = folder.path().join("outside");
+    for name in ["../../outside", outside.to_str().unwrap(), "", "a\u{1b}[2J"] {
+        let name = format!("name={name}");
+        let answer = incubate(&["run", "digits", "--device", "cpu", "--set", &name]);
+        answer.failed(2, &["`name` is"]);
+        assert!(!answer.stderr.contains('\u{1b}'), "{:?}", answer.stderr);
+    }
+    assert!(!outside.exists());
+}
+
+#[test]
+fn a_schedule_that_does_not_fit_its_phase_is_refused_before_anything_is_trained() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let settings = [
+        "fine-tune.schedule.plugin=wsd",
+        "fine-tune.schedule.parameters.warmup=9up",
+    ];
+    let phrases = ["`fine-tune.schedule`", "wsd", "longer than the phase"];
+    tiny(&run, &settings).failed(10, &phrases);
+    assert!(!run.exists());
+}
+
+#[test]
 fn more_modules_than_blocks_are_refused() {
     incubate(&["plan", "--set", "partition.modules=9"])
         .failed(2, &["partition.modules", "9", "8 blocks"]);

@@ -1,11 +1,16 @@
 //! Two processes never train the same unit of one run folder: real processes, killed and suspended.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that this machine does not allow says so"
+)]
 
 use std::fs;
+use std::process::Command;
 
 use tempfile::tempdir;
 
 use crate::background::{Background, log, log_file, updates, wait_for};
-use crate::command::tiny_with;
+use crate::command::{TINY, tiny_with};
 
 /// Long enough to be disturbed.
 const LONG: &str = "meta.epochs=50000";
@@ -29,6 +34,44 @@ fn the_second_of_two_processes_is_refused() {
     assert_eq!(first.status(), 130);
     let numbers = updates(&run, "meta");
     assert!(numbers.iter().copied().eq(0..numbers.len() as u64));
+}
+
+/// As on another machine with the same file system: neither sees the other's processes.
+#[test]
+fn a_process_that_cannot_be_seen_is_known_by_its_signs_of_life() {
+    let elsewhere = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-rpf", "--kill-child", program]);
+        command
+    };
+    if !elsewhere("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("nothing was tried: `unshare -rpf` may make no name space here");
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut first = Background::tiny(&run, &[LONG], &["--unit", "meta"]);
+    wait_for("updates", || updates(&run, "meta").first().copied());
+    let mut command = elsewhere(env!("CARGO_BIN_EXE_incubate"));
+    command.args([
+        "run", "digits", "--device", "cpu", "--unit", "meta", "--out",
+    ]);
+    command.arg(&run);
+    for assignment in TINY.iter().chain(&["fine-tune.epochs=1", LONG]) {
+        command.args(["--set", assignment]);
+    }
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+    let second = command.env("XDG_CACHE_HOME", cache).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(5), "{said}");
+    for phrase in ["watching for up to 30 s", "unit `meta` is taken by"] {
+        assert!(said.contains(phrase), "no `{phrase}` in {said}");
+    }
+    first.send("INT");
+    assert_eq!(first.status(), 130, "{}", first.stderr());
 }
 
 #[test]

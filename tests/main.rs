@@ -58,6 +58,8 @@ mod secrets;
 #[cfg(target_os = "linux")]
 mod signals;
 #[cfg(target_os = "linux")]
+mod slow_disk;
+#[cfg(target_os = "linux")]
 mod status;
 mod teacher;
 mod tidy;

@@ -270,3 +270,25 @@ fn a_plan_shows_the_rates_of_every_unit() {
         refused.stderr
     );
 }
+
+#[test]
+fn the_rates_of_a_plan_are_those_of_the_units_that_are_trained() {
+    // The first module stays meta, so it has no rates, and the others keep their own.
+    let plan = |more: &[&str]| {
+        let all = ["plan", "digits", "--device", "cpu", "--json"];
+        let set = ["--set", "assembly.meta=[0]", "--set", "fine-tune.epochs=7"];
+        let answer = incubate(&[&all[..], &set, more].concat()).succeeded();
+        answer.json_lines().remove(0)
+    };
+    let units = plan(&[])["plan"]["units"].clone();
+    let rates = plan(&["--rates"])["rates"].clone();
+    let [units, rates] = [&units, &rates].map(|list| list.as_array().unwrap());
+    assert_eq!(units.len(), rates.len());
+    for (unit, rates) in units.iter().zip(rates) {
+        assert_eq!(unit["unit"], rates["unit"]);
+        let last = rates["rates"].as_array().unwrap().last().unwrap();
+        let epochs = unit["epochs"].as_f64().unwrap();
+        assert!(last["epoch"].as_f64().unwrap() >= epochs - 1.0, "{rates}");
+        assert!(last["update"].as_u64() < unit["updates"].as_u64());
+    }
+}

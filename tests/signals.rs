@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use image::{Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -92,6 +93,48 @@ fn an_evaluation_is_left_between_two_batches() {
         .any(|event| event["event"] == "evaluated");
     assert!(!evaluated, "the evaluation went on to its end");
     assert_tidy(&run, "baseline");
+}
+
+#[test]
+fn pictures_that_are_being_decoded_are_not_waited_for() {
+    let folder = tempdir().unwrap();
+    let (run, pictures) = (folder.path().join("run"), folder.path().join("pictures"));
+    // A batch of these takes a minute and more.
+    let picture = folder.path().join("large.jpg");
+    RgbImage::from_fn(3000, 3000, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]))
+        .save(&picture)
+        .unwrap();
+    for (part, count) in [("train", 500), ("val", 1)] {
+        for class in ["a", "b"] {
+            let class = pictures.join(part).join(class);
+            fs::create_dir_all(&class).unwrap();
+            for number in 0..count {
+                fs::hard_link(&picture, class.join(format!("{number}.jpg"))).unwrap();
+            }
+        }
+    }
+    let path = format!("data.path={}", pictures.display());
+    let more = [
+        "data.set=folder",
+        &path,
+        "data.train_limit=1000",
+        "data.threads=1",
+        "data.normalisation=imagenet",
+        "model.image_size=32",
+        "model.patch_size=8",
+        "training.batch=1000",
+        "meta.epochs=3",
+    ];
+    let mut process = Background::tiny(&run, &more, &["--unit", "meta"]);
+    wait_for("the unit", || log(&run, "meta").first().cloned());
+    process.send("INT");
+    let begun = Instant::now();
+    assert_eq!(process.status(), 130, "{}", process.stderr());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(updates(&run, "meta").is_empty(), "the batch was waited for");
+    let checkpoint = run.join("units/meta/checkpoints/0000000000/state.json");
+    assert!(checkpoint.is_file(), "{}", process.stderr());
+    assert_tidy(&run, "meta");
 }
 
 #[test]

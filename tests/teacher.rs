@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::command::{tiny, tiny_with};
+use crate::command::{TINY, incubate, tiny, tiny_with};
 
 /// An assignment of the terms of the modules' loss.
 fn terms(list: &str) -> String {
@@ -175,6 +175,45 @@ fn what_is_computed_is_counted() {
     // Behind module 0 nothing is differentiated; module 1 is the last.
     assert!(imitated[0][1] < plain[0][1]);
     assert_eq!(imitated[1][1], plain[1][1]);
+}
+
+#[test]
+fn a_teacher_and_features_in_bfloat16_teach_what_they_teach_in_float32() {
+    let here = tempdir().unwrap();
+    let list = terms("{ plugin = \"distillation\" }, { plugin = \"imitation\", weight = 0.5 }");
+    let losses = |precision: &str| -> Vec<f64> {
+        let run = here.path().join(precision);
+        let precision = format!("module.precision={precision}");
+        let set = [&list, "module.teacher=meta", &precision, "module.epochs=2"];
+        for unit in ["meta", "module.0"] {
+            tiny_with(&run, &set, &["--unit", unit]).succeeded();
+        }
+        let updates = events(&run, "module.0", "update").into_iter();
+        updates
+            .map(|update| update["loss"].as_f64().unwrap())
+            .collect()
+    };
+    let (whole, half) = (losses("float32"), losses("bfloat16"));
+    assert_eq!(whole.len(), 8);
+    assert_ne!(whole, half, "nothing was computed in bfloat16");
+    for (whole, half) in whole.iter().zip(&half) {
+        assert!((whole - half).abs() < 1e-3 * whole, "{whole} {half}");
+    }
+    // A plan says what it leaves out.
+    let text = tiny_plan(&[&list, "module.teacher=meta"]);
+    assert!(
+        text.contains("the teacher of `module` are in no cost"),
+        "{text}"
+    );
+}
+
+/// What `plan` says about the tiny experiment.
+fn tiny_plan(set: &[&str]) -> String {
+    let mut arguments = vec!["plan", "digits", "--device", "cpu"];
+    for assignment in TINY.iter().chain(set) {
+        arguments.extend(["--set", assignment]);
+    }
+    incubate(&arguments).succeeded().stdout
 }
 
 #[test]

@@ -238,3 +238,59 @@ fn teams_that_meet_in_a_registry_assemble_what_one_machine_would() {
     refused.failed(10, &[&sha256(&weights), &sha256(&changed)]);
     assert!(!at("d").join("units/module.1/result.json").exists());
 }
+
+#[test]
+fn a_strangers_unit_neither_leads_elsewhere_nor_moves_a_cursor() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    tiny_with(&at("a"), &[], &["--unit", "meta"]).succeeded();
+    push(&at("a"), "meta", &at("shared")).succeeded();
+    let read = |name: &str| fs::read_to_string(at("shared").join(name)).unwrap();
+    let (experiment, record) = (read("experiment.toml"), unsealed(&read("run.json")));
+    let description = read("unit.json");
+    let digests = [&experiment, &read("run.json")].map(|text| sha256(text.as_bytes()));
+    let version = format!("\"host_version\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    let cases = [
+        (Some("../../elsewhere"), None, "`runs`"),
+        (Some("digits\\u001B[2J"), None, "no terminal shows"),
+        (
+            None,
+            Some("0.1\\u001b]0;title\\u0007"),
+            "0.1\\u{1b}]0;title\\u{7}",
+        ),
+        (None, Some("\u{202e}1.0"), "\\u{202e}1.0"),
+    ];
+    for (number, (name, host, phrase)) in cases.into_iter().enumerate() {
+        let name = format!("name = \"{}\"", name.unwrap_or("digits"));
+        let experiment = experiment.replacen("name = \"digits\"", &name, 1);
+        let host = host.map_or_else(
+            || version.clone(),
+            |host| format!("\"host_version\": \"{host}\""),
+        );
+        let record = record
+            .replace(&version, &host)
+            .replace(&digests[0], &sha256(experiment.as_bytes()));
+        let description = description
+            .replace(&version, &host)
+            .replace(&digests[0], &sha256(experiment.as_bytes()))
+            .replace(&digests[1], &sha256(record.as_bytes()));
+        let texts = [
+            ("experiment.toml", experiment),
+            ("run.json", record),
+            ("unit.json", description),
+        ];
+        for (file, text) in texts {
+            fs::write(at("shared").join(file), text).unwrap();
+        }
+        for answer in [
+            pull(&at("shared"), &at(&number.to_string())),
+            incubate(&["unit", "inspect", at("shared").to_str().unwrap()]),
+        ] {
+            answer.failed(4, &["the unit from", phrase]);
+            let active = |letter: char| letter.is_control() && letter != '\n';
+            assert!(!answer.stderr.contains(active), "{:?}", answer.stderr);
+            assert!(!answer.stderr.contains('\u{202e}'), "{:?}", answer.stderr);
+        }
+        assert!(!at(&number.to_string()).exists());
+    }
+}

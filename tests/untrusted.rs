@@ -39,7 +39,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 fn copies(target: &str) -> usize {
     match target {
         "artefact" | "experiment" => 40,
-        "component" | "recording" => 25,
+        "component" | "recording" | "registry" => 25,
         "run" => 100,
         _ => 400,
     }
@@ -143,6 +143,7 @@ fn the_seeds_of_the_contract_reach_the_answers_of_plugins() {
         let answer = targets::answered(&bytes).unwrap_or_else(|| panic!("{}", path.display()));
         let name = path.file_name().unwrap().to_str().unwrap();
         let wanted = match name {
+            "hostile-handle" => "unknown handle index 4000000000",
             "hostile-modules" => "8589934590 blocks",
             "hostile-rate" => "the learning rate is NaN",
             "restored" => "",
@@ -153,6 +154,33 @@ fn the_seeds_of_the_contract_reach_the_answers_of_plugins() {
         };
         let error = answer.unwrap_err().to_string();
         assert!(error.contains(wanted), "{name}: {error}");
+    }
+}
+
+#[test]
+fn the_seeds_of_the_lock_file_reach_signatures() {
+    for (path, bytes) in corpus("lock") {
+        let answer = targets::signed(&bytes).unwrap_or_else(|| panic!("{}", path.display()));
+        let wanted = match path.file_name().unwrap().to_str().unwrap() {
+            "signed-otherwise" => "by none of the trusted keys",
+            "unsigned" => "by none of the trusted keys, or for other bytes",
+            _ => {
+                answer.unwrap();
+                continue;
+            }
+        };
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{}: {error}", path.display());
+    }
+}
+
+#[test]
+fn the_seeds_of_the_registry_are_pulled() {
+    for (path, bytes) in corpus("registry") {
+        let (artefact, tags) = targets::registry::asked(&bytes);
+        let (artefact, _) = artefact.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(artefact.layers.len(), 1, "{}", path.display());
+        assert!(!tags.unwrap().is_empty(), "{}", path.display());
     }
 }
 

@@ -9,29 +9,37 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use incubate::builder::{Manifest, Project};
 use incubate::data::DataConfig;
 use incubate::experiment::{Experiment, load_to_plan};
-use incubate::model::{checkpoint, metadata_of};
+use incubate::lock::LockError;
+use incubate::model::{Tensors, checkpoint, metadata_of};
 use incubate::phase::Phase;
 use incubate::plugin::{
-    Context, Cost, Grant, Grants, Group, Kind, Limits, Moment, Origin, PartitionRequest,
-    PartitionScheme, Plugin, PluginError, PluginHost, Recordings, Reference, RegistryReference,
-    Schedule, SettingValue,
+    Context, Cost, Grant, Grants, Group, Kind, Limits, LossHook, LossInputs, Moment, Origin,
+    PartitionRequest, PartitionScheme, Plugin, PluginError, PluginHost, Recordings, Reference,
+    RegistryReference, Schedule, SettingValue, StepInfo,
 };
 use incubate::random::Seed;
 use incubate::registry::{Access, Artefact, Blob, Layer, Trust, UnitPlace, component_of, unit_of};
-use incubate::run::{Overview, PARCEL_TYPE, RunFolder, Unit};
+use incubate::run::{
+    AVERAGE_FILE, NETWORK_FILE, OPTIMIZER_FILE, Overview, PARCEL_TYPE, RunFolder, Unit,
+};
+use incubate::tensor::AnyTensor;
 use incubate::training::check_weights;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+#[path = "registry.rs"]
+pub mod registry;
 
 /// A target: its name, which is the name of the folder with its corpus, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("artefact", artefact),
     ("checkpoint", checkpoint_file),
     ("component", component),
@@ -43,6 +51,7 @@ pub const TARGETS: [Target; 12] = [
     ("project", project),
     ("recording", recording),
     ("reference", reference),
+    ("registry", registry::registry),
     ("run", run_folder),
 ];
 
@@ -102,16 +111,19 @@ fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The JSON in `bytes` with a text set; as it is when it is no JSON with that part.
-fn with(bytes: &[u8], place: &[&str], text: &str) -> Vec<u8> {
+/// The JSON in `bytes` with a text or a number set; as it is when it is no JSON with that part.
+fn with(bytes: &[u8], place: &[&str], text: impl Into<Value>) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
         return bytes.to_vec();
     };
     let found = place
         .iter()
-        .try_fold(&mut value, |value, key| value.get_mut(key));
+        .try_fold(&mut value, |value, key| match key.parse::<usize>() {
+            Ok(place) => value.get_mut(place),
+            Err(_) => value.get_mut(*key),
+        });
     match found {
-        Some(found) => *found = json!(text),
+        Some(found) => *found = text.into(),
         None => return bytes.to_vec(),
     }
     serde_json::to_vec(&value).unwrap()
@@ -130,17 +142,33 @@ pub fn experiment(bytes: &[u8]) {
     });
 }
 
-/// A lock file.
+/// A lock file, and the signature of a plugin beside it, which the keys in the file are asked about.
 pub fn lock(bytes: &[u8]) {
+    let _ = signed(bytes);
+}
+
+/// Whether a plugin is signed as a lock file demands; nothing when that cannot be read.
+pub fn signed(bytes: &[u8]) -> Option<Result<(), LockError>> {
+    let [file, signature] = files(bytes);
+    let mut answer = None;
     folder(|folder| {
-        let path = write(folder, "incubate.lock", bytes);
-        let _ = incubate::lock::Project::open(&path, Some(folder), Access::default());
+        let path = write(folder, "incubate.lock", file);
+        let plugin = write(folder, "plugin.wasm", b"component");
+        write(folder, "plugin.wasm.minisig", signature);
+        let project = incubate::lock::Project::open(&path, Some(folder), Access::default());
+        if let Ok(mut project) = project {
+            let plugin = plugin.display().to_string();
+            answer =
+                Some(HOST.with_borrow_mut(|host| project.supply(host, &plugin, true).map(drop)));
+        }
     });
+    answer
 }
 
 /// Weights from elsewhere: safetensors, and PyTorch's two forms.
 pub fn checkpoint_file(bytes: &[u8]) {
     let _ = metadata_of(bytes);
+    let _ = Tensors::from_safetensors(bytes);
     folder(|folder| {
         let path = write(folder, "weights", bytes);
         let Ok(found) = checkpoint::read(&path) else {
@@ -170,8 +198,8 @@ pub fn artefact(bytes: &[u8]) {
 /// The artefact of `unit.json`, `experiment.toml`, `run.json`, `result.json`, and weights.
 pub fn unit_artefact(bytes: &[u8]) -> Artefact {
     let [description, experiment, record, result, weights] = files(bytes);
-    let record = with(record, &["experiment_sha256"], &sha256(experiment));
-    let result = with(result, &["weights_sha256"], &sha256(weights));
+    let record = with(record, &["experiment_sha256"], sha256(experiment));
+    let result = with(result, &["weights_sha256"], sha256(weights));
     let contents = [
         ("experiment.toml", experiment),
         ("run.json", &record),
@@ -180,7 +208,7 @@ pub fn unit_artefact(bytes: &[u8]) -> Artefact {
     ];
     let mut description = description.to_vec();
     for (name, bytes) in contents {
-        description = with(&description, &["files", name], &sha256(bytes));
+        description = with(&description, &["files", name], sha256(bytes));
     }
     Artefact {
         config: Blob {
@@ -199,16 +227,23 @@ pub fn unit_artefact(bytes: &[u8]) -> Artefact {
     }
 }
 
-/// The files of a run folder: `run.json`, `experiment.toml`, `result.json`, `events.jsonl`, and the
-/// `state.json` of a checkpoint.
+/// The files of a run folder: `run.json`, `experiment.toml`, `result.json`, `events.jsonl`, the
+/// `state.json` of a checkpoint, a lease, and the tensors of the checkpoint.
 pub fn run_folder(bytes: &[u8]) {
-    let [record, experiment, result, events, state] = files(bytes);
-    let record = with(record, &["experiment_sha256"], &sha256(experiment));
+    let [record, experiment, result, events, state, lease, tensors] = files(bytes);
+    let record = with(record, &["experiment_sha256"], sha256(experiment));
+    let mut state = state.to_vec();
+    for name in CHECKPOINT_FILES {
+        let place = ["manifest", "files", name];
+        state = with(&state, &[&place[..], &["sha256"]].concat(), sha256(tensors));
+        state = with(&state, &[&place[..], &["bytes"]].concat(), tensors.len());
+    }
+    let state = state.as_slice();
     let manifest = serde_json::from_slice::<Value>(state)
         .ok()
         .and_then(|state| state.get("manifest").map(Value::to_string))
         .unwrap_or_default();
-    let state = with(state, &["sha256"], &sha256(manifest.as_bytes()));
+    let state = with(state, &["sha256"], sha256(manifest.as_bytes()));
     folder(|folder| {
         write(folder, "run.json", &record);
         write(folder, "experiment.toml", experiment);
@@ -220,17 +255,43 @@ pub fn run_folder(bytes: &[u8]) {
             &state,
         );
         let _ = Overview::of(folder);
+        // An overview would watch a lease of another machine for seconds.
+        write(folder, "units/meta/lease.json", lease);
+        for name in CHECKPOINT_FILES {
+            write(
+                folder,
+                &format!("units/meta/checkpoints/0000000004/{name}"),
+                tensors,
+            );
+        }
         let Ok(Some((run, _, record))) = RunFolder::open(folder) else {
             return;
         };
         for unit in Unit::all(record.division.len().min(4)) {
             let _ = run.result(unit);
             let _ = run.weights(unit, "a test");
-            let _ = run.lease_of(unit);
-            let _ = run.take_up(unit);
+            if let Some(lease) = run.lease_of(unit) {
+                let holder = lease.holder;
+                assert!(!(holder.is_gone() && holder.is_awake()), "{holder}");
+            }
+            let Ok(found) = run.take_up(unit) else {
+                continue;
+            };
+            let Some(stored) = found.newest else { continue };
+            for bytes in stored.files.values() {
+                let _ = Tensors::from_safetensors(bytes);
+            }
+            // The log is cut to what the checkpoint knows, or to its last whole line.
+            let wanted = stored.state.events_bytes;
+            let (log, missing) = run.event_writer_from(unit, wanted).unwrap();
+            drop(log);
+            assert_eq!(run.events_bytes(unit).unwrap() + missing, wanted);
         }
     });
 }
+
+/// The files of a checkpoint besides its manifest.
+const CHECKPOINT_FILES: [&str; 3] = [NETWORK_FILE, OPTIMIZER_FILE, AVERAGE_FILE];
 
 /// Recorded calls; those that ask for no more than usual are made again.
 pub fn recording(bytes: &[u8]) {
@@ -343,7 +404,7 @@ pub fn component(bytes: &[u8]) {
 
 /// The boundary to plugins: JSON that says which plugin is asked, with which settings, state, and
 /// arguments. Whatever those are and whatever the plugin answers, what leaves the boundary is a
-/// partition, a rate, or an error.
+/// partition, a rate, a scalar, or an error.
 pub fn contract(bytes: &[u8]) {
     let _ = answered(bytes);
 }
@@ -365,6 +426,9 @@ pub fn answered(bytes: &[u8]) -> Option<Result<(), PluginError>> {
     let given: BTreeMap<String, SettingValue> = toml::from_str(&text("settings")).ok()?;
     if let Some(plugin) = loaded(&reference, Kind::PartitionScheme) {
         return Some(divide(&plugin, &given, &asked));
+    }
+    if let Some(plugin) = loaded(&reference, Kind::LossHook) {
+        return Some(loss(&plugin, &given, &asked));
     }
     loaded(&reference, Kind::LrSchedule).map(|plugin| rates(&plugin, &given, &asked))
 }
@@ -483,5 +547,68 @@ fn rates(
     let mut again = Schedule::new(plugin, &settings, context)?;
     again.restore(&saved)?;
     assert_eq!(again.save()?, saved);
+    Ok(())
+}
+
+fn loss(
+    plugin: &Plugin,
+    given: &BTreeMap<String, SettingValue>,
+    asked: &Value,
+) -> Result<(), PluginError> {
+    let context = Context {
+        seed: Seed(1),
+        phase: Phase::Module(1),
+    };
+    let mut hook = LossHook::new(plugin, &plugin.settings(given)?, context)?;
+    let state = numbers(&asked["state"]);
+    if !state.is_empty() {
+        let state: Vec<u8> = state.iter().map(|byte| *byte as u8).collect();
+        hook.restore(&state)?;
+    }
+    let classes = asked["classes"].as_u64().unwrap_or(3).clamp(1, 16) as usize;
+    let rows = |key: &str| -> Option<Vec<f32>> {
+        let all = numbers(&asked[key]);
+        (!all.is_empty() && all.len().is_multiple_of(classes))
+            .then(|| all.into_iter().map(|number| number as f32).collect())
+    };
+    let Some(logits) = rows("logits") else {
+        return Ok(());
+    };
+    let pictures = logits.len() / classes;
+    let device = Device::flex().autodiff();
+    let tensor = |values: Vec<f32>| {
+        let data = TensorData::new(values, [pictures, classes]);
+        AnyTensor::from_tensor(Tensor::<2>::from_data(data, &device)).unwrap()
+    };
+    let same = |values: &Vec<f32>| values.len() == pictures * classes;
+    // The host knows its labels, so they are of the classes.
+    let ids: Vec<i64> = numbers(&asked["ids"])
+        .into_iter()
+        .chain(std::iter::repeat(0.0))
+        .map(|id| (id as i64).rem_euclid(classes as i64))
+        .take(pictures)
+        .collect();
+    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [pictures]), &device);
+    let inputs = LossInputs {
+        logits: tensor(logits),
+        class_ids: AnyTensor::from_ids(ids).unwrap(),
+        soft_targets: rows("soft_targets").filter(same).map(tensor),
+        network_features: Vec::new(),
+        meta_features: Vec::new(),
+        weights: Vec::new(),
+        teacher: rows("teacher").filter(same).map(tensor),
+    };
+    let step = StepInfo {
+        update: asked["update"].as_u64().unwrap_or(0),
+        updates: asked["updates"].as_u64().unwrap_or(100),
+        epoch: 0.5,
+        classes: classes as u32,
+        pictures: pictures as u32,
+    };
+    let answer = hook.compute(&step, inputs);
+    // Whatever came of it, no handle is left.
+    assert_eq!(hook.statistics().live_tensors, 0);
+    let loss = answer?;
+    assert_eq!(loss.shape(), [0_usize; 0]);
     Ok(())
 }

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::arguments::{DataCommand, ExperimentOptions, ShowOptions};
 use super::number::thousands;
-use super::{print, print_json, table};
+use super::{print, print_json, shown, table};
 use crate::data::{Cell, Crop, Draws, Mixing, Pictures, Region, Sheet, SheetOptions, SheetRow};
 use crate::experiment::{self, Resolved};
+use crate::output;
 use crate::phase::Phase;
 use crate::random::Seed;
 
@@ -67,7 +68,7 @@ fn show(options: &ShowOptions) -> Result<()> {
             epochs: options.epochs,
         },
     )?;
-    sheet.write(&options.out)?;
+    output::write(&options.out, &sheet.png()?)?;
     let (width, height) = sheet.size();
     if options.json {
         return print_json(&json!({
@@ -87,9 +88,9 @@ fn show(options: &ShowOptions) -> Result<()> {
     ))?;
     for row in &sheet.rows {
         print("")?;
-        print(&format!("{} (class {})", row.name, row.class))?;
+        print(&shown(&format!("{} (class {})", row.name, row.class)))?;
         for (epoch, cell) in row.cells.iter().enumerate() {
-            print(&format!("  epoch {epoch}: {}", words(cell)))?;
+            print(&format!("  epoch {epoch}: {}", shown(&words(cell))))?;
         }
     }
     Ok(())

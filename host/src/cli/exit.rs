@@ -236,11 +236,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
         return Some(RUN_FOLDER);
     }
     if let Some(error) = cause.downcast_ref::<DataError>() {
-        return match error {
-            DataError::Setting { .. } => Some(USAGE),
-            DataError::Write { .. } => None,
-            _ => Some(DATA),
-        };
+        return Some(match error {
+            DataError::Setting { .. } => USAGE,
+            _ => DATA,
+        });
     }
     if cause.is::<NewError>()
         || cause.is::<OutputError>()
@@ -267,6 +266,21 @@ fn registry(error: &RegistryError) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_readme_has_every_status_and_no_other() {
+        let readme = include_str!("../../../README.md");
+        let table = readme.split("| exit status | meaning |").nth(1).unwrap();
+        let rows = table
+            .lines()
+            .skip(2)
+            .map_while(|row| row.strip_prefix("| "));
+        let cells = rows.flat_map(|row| row.split(" |").next().unwrap().split(", "));
+        let told: Vec<u8> = cells.map(|status| status.parse().unwrap()).collect();
+        let known = CLASSES.iter().map(|class| class.status);
+        let known: Vec<u8> = std::iter::once(0).chain(known).collect();
+        assert_eq!(told, known);
+    }
 
     #[test]
     fn no_two_classes_share_a_status_or_a_name() {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 
 use super::exit::{self, Class};
+use super::shown;
 
 /// Shows an error; answers the exit status.
 pub(super) fn show(error: &Error) -> ExitCode {
@@ -15,6 +16,7 @@ pub(super) fn show(error: &Error) -> ExitCode {
     if wants_json() {
         write_json(class, &text);
     } else {
+        let text = shown(&text);
         let mut stderr = anstream::stderr().lock();
         let style = anstyle::AnsiColor::Red.on_default().bold();
         // Standard error may be closed; the exit status still tells.

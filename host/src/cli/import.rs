@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{ImportOptions, InspectOptions};
 use super::number::{loss, percent, thousands};
-use super::{print, print_json, sources};
+use super::{print, print_json, shown, sources};
 use crate::event::{Event, Observer};
 use crate::model::checkpoint::{Checkpoint, Element, read_key};
 use crate::training::{Changed, Runner};
@@ -118,7 +118,8 @@ fn show(checkpoint: &Checkpoint, file: &Path) -> Result<()> {
         checkpoint.names().count(),
         types(checkpoint).join(", ")
     ))?;
-    let line = |name: &str, text: String| print(&format!("  {:<12}{text}", format!("{name}:")));
+    let line =
+        |name: &str, text: String| print(&format!("  {:<12}{}", format!("{name}:"), shown(&text)));
     line(
         "file",
         format!(

@@ -44,6 +44,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use self::arguments::{Arguments, Command};
+use crate::plugin::plain;
 
 /// Reads the arguments, does what they ask, and answers the exit status (see `exit`).
 pub fn main() -> ExitCode {
@@ -104,9 +105,19 @@ fn print(line: &str) -> Result<()> {
     Ok(writeln!(anstream::stdout().lock(), "{line}")?)
 }
 
+/// `text` without anything that a terminal would carry out instead of showing it; lines stay lines. For
+/// words of files that somebody else may have made: names of pictures, classes, tensors, and what an error
+/// says about them.
+fn shown(text: &str) -> String {
+    let line = |line| plain(line, usize::MAX);
+    let lines: Vec<String> = text.split('\n').map(line).collect();
+    lines.join("\n")
+}
+
 /// Writes something that a person should know to standard error.
 fn warn(text: &str) {
     let style = anstyle::AnsiColor::Yellow.on_default().bold();
+    let text = shown(text);
     // Standard error may be closed; the command goes on.
     let _ = writeln!(anstream::stderr().lock(), "{style}warning{style:#}: {text}");
 }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::board::Board;
 use super::number::{percent, seconds, small_percent, thousands};
+use super::shown;
 use crate::event::{Event, Observer};
 
 /// The least time between two plain lines about the same unit.
@@ -187,7 +188,7 @@ impl Observer for Progress {
                     "{style}warning{style:#}: {train} training and {validation} validation pictures cannot be decoded and are left out:"
                 ))?;
                 for picture in pictures.iter().take(NAMED) {
-                    self.line(&format!("  {picture}"))?;
+                    self.line(&format!("  {}", shown(picture)))?;
                 }
                 if pictures.len() > NAMED {
                     let more = thousands((pictures.len() - NAMED) as u64);

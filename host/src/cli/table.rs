@@ -1,5 +1,7 @@
 //! Tables in plain text.
 
+use super::shown;
+
 /// Lays out rows of a name and numbers: the first column to the left, the others to the right. Every
 /// row has as many cells as the heading.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
@@ -13,6 +15,8 @@ pub(super) fn text(heading: &[&str], rows: &[Vec<String>]) -> String {
 
 /// Lays out rows under a heading, two spaces between columns.
 fn layout(heading: &[&str], rows: &[Vec<String>], to_the_right: impl Fn(usize) -> bool) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| shown(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))
@@ -40,7 +44,7 @@ fn layout(heading: &[&str], rows: &[Vec<String>], to_the_right: impl Fn(usize) -
     };
     let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
     let mut lines = vec![line(&mut heading.iter().copied()), rule];
-    for row in rows {
+    for row in &rows {
         lines.push(line(&mut row.iter().map(String::as_str)));
     }
     lines.join("\n")

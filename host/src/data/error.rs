@@ -36,14 +36,6 @@ pub enum DataError {
         /// What should be there, and how to get it.
         expected: String,
     },
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
     /// The operating system could not read something.
     #[error("cannot read {}", path.display())]
     Read {

@@ -12,6 +12,7 @@ use super::prefetch::EpochBatches;
 use super::{Augmentation, Batch, DataError, Dataset, Draws, Mixing, Picture, Pictures, resize};
 use crate::phase::Phase;
 use crate::random::Seed;
+use crate::stop::Stop;
 
 /// The parts of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -273,13 +274,33 @@ impl Recipe {
         augmentation.mixing(&self.occasion(epoch, number as u64), self.picture_size)
     }
 
-    /// Batch `number` of an epoch with this order.
+    /// Batch `number` of an epoch with this order; nothing when it is found `unwanted` before it is
+    /// made.
     pub(super) fn batch(
         &self,
         epoch: u64,
         order: &[usize],
         number: usize,
+        unwanted: &Stop,
+    ) -> Option<Result<Batch, DataError>> {
+        let made = self.made(epoch, order, number, unwanted);
+        // Then pictures of it may be missing.
+        (!unwanted.is_asked()).then_some(made)
+    }
+
+    fn made(
+        &self,
+        epoch: u64,
+        order: &[usize],
+        number: usize,
+        unwanted: &Stop,
     ) -> Result<Batch, DataError> {
+        let write = |sample: Sample, values: &mut [f32]| {
+            if unwanted.is_asked() {
+                return Ok(());
+            }
+            self.write(epoch, sample, values).map(drop)
+        };
         let first = number * self.batch;
         let samples: Vec<Sample> = (first..order.len().min(first + self.batch))
             .map(|position| self.sample(order, position))
@@ -291,7 +312,7 @@ impl Recipe {
         match &self.pool {
             None => {
                 for (values, sample) in images.chunks_exact_mut(picture_values).zip(&samples) {
-                    self.write(epoch, *sample, values)?;
+                    write(*sample, values)?;
                 }
             }
             Some(pool) => {
@@ -299,7 +320,7 @@ impl Recipe {
                     images
                         .par_chunks_exact_mut(picture_values)
                         .zip(&samples)
-                        .map(|(values, sample)| self.write(epoch, *sample, values).map(drop))
+                        .map(|(values, sample)| write(*sample, values))
                         .collect()
                 });
                 // The first error in the order of the batch, whichever came first in time.

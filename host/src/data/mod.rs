@@ -36,6 +36,6 @@ pub use expected::{Expected, open_or_expect};
 pub use loader::{Loader, Part, Seen};
 pub use normalisation::{KnownNormalisation, Normalisation};
 pub use picture::{Dataset, Picture, Pictures};
-pub use prefetch::EpochBatches;
+pub use prefetch::{EpochBatches, Next};
 pub use resize::{Interpolation, Region};
 pub use sheet::{Cell, Sheet, SheetOptions, SheetRow};

@@ -3,11 +3,9 @@
 //!
 //! What is shown is what training computes, by the same code with the same draws.
 
-use std::fs;
-use std::io::{self, Cursor};
-use std::path::Path;
+use std::io::Cursor;
 
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{ImageError, ImageFormat, Rgb, RgbImage};
 
 use super::loader::{Loader, Part, Seen};
 use super::{Augmentation, DataError, Dataset, Normalisation, resize};
@@ -137,21 +135,15 @@ impl Sheet {
         self.pixels.dimensions()
     }
 
-    /// Writes the sheet as a PNG file.
+    /// The bytes of a PNG file of the sheet.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        let failed = |source| DataError::Write {
-            path: path.to_path_buf(),
-            source,
-        };
+    /// If the encoder fails.
+    pub fn png(&self) -> Result<Vec<u8>, ImageError> {
         let mut bytes = Cursor::new(Vec::new());
-        self.pixels
-            .write_to(&mut bytes, ImageFormat::Png)
-            .map_err(|error| failed(io::Error::other(error)))?;
-        fs::write(path, bytes.get_ref()).map_err(failed)
+        self.pixels.write_to(&mut bytes, ImageFormat::Png)?;
+        Ok(bytes.into_inner())
     }
 }
 

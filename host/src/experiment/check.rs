@@ -1,7 +1,7 @@
 //! Ranges of settings that their types cannot express, and settings that must fit each other.
 
 use super::schema::{Epochs, Experiment, PhaseConfig};
-use super::{DivergenceConfig, ExperimentError, LossConfig, Start, Teacher};
+use super::{DivergenceConfig, ExperimentError, LossConfig, Start, Teacher, wrong_name};
 use crate::data::{DataError, Dataset};
 
 /// The longest time between two checkpoints: a year.
@@ -16,6 +16,9 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             reason: reason.to_owned(),
         })
     };
+    if let Some(reason) = wrong_name(&experiment.name) {
+        return range("name".into(), format!("{:?}", experiment.name), reason);
+    }
     let depth = experiment.model.depth();
     let modules = experiment.partition.modules;
     if modules == 0 || modules > depth {

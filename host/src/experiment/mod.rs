@@ -9,6 +9,7 @@ mod failure;
 mod identity;
 mod layers;
 mod loss;
+mod name;
 mod resolve;
 mod schema;
 mod start;
@@ -21,6 +22,7 @@ pub use error::ExperimentError;
 pub use failure::OnFailure;
 pub use layers::{Layers, Source};
 pub use loss::{LossConfig, LossTerm};
+pub(crate) use name::wrong_name;
 pub use resolve::{Resolved, Setting, load, load_to_plan};
 pub use schema::{
     AssemblyConfig, CheckpointConfig, DeviceConfig, Epochs, Experiment, PartitionConfig,

@@ -334,7 +334,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        File::open(parent)?.sync_all()
+        sync_folder(parent)
     };
     write().map_err(|source| RunError::File {
         action: "write",
@@ -451,13 +451,42 @@ fn read(path: &Path) -> Result<Vec<u8>, RunError> {
     })
 }
 
-/// Makes a folder and those above it.
+/// Makes a folder and those above it, each of them durable: a file that is safe in a folder which a
+/// power failure takes away is not.
 pub(super) fn create_folder(path: &Path) -> Result<(), RunError> {
-    fs::create_dir_all(path).map_err(|source| RunError::File {
+    make_folder(path).map_err(|source| RunError::File {
         action: "create",
         path: path.to_path_buf(),
         source,
     })
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_folder(parent)?;
+    match fs::create_dir(path) {
+        // Another process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.and_then(|()| sync_folder(parent)),
+    }
+}
+
+/// Makes the names in a folder durable.
+#[cfg(unix)]
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Where a folder cannot be opened as a file, its names are durable by themselves.
+#[cfg(not(unix))]
+pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// The error for a file that cannot be understood.

@@ -9,19 +9,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::folder::write_whole;
 use super::{Change, FORMAT, RunError, RunFolder, RunRecord, Unit, UnitResult};
 use crate::digest::sha256;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, wrong_name};
 use crate::file;
+use crate::plugin::plain;
 
 /// The media type of a parcel's description.
 pub const PARCEL_TYPE: &str = "application/vnd.incubate.unit.config.v1+json";
 
 /// Bytes of a description, a record, a result, or an experiment that are read at most.
 const TEXT_BYTES_MAX: usize = 16 << 20;
+
+/// Characters of a strange text that an error shows.
+const SHOWN: usize = 120;
 
 /// The files of a parcel besides its description: name and media type.
 const FILES: [(&str, &str); 4] = [
@@ -288,6 +293,30 @@ impl Parcel {
                 "its division does not fit the experiment's model".to_owned(),
             ));
         }
+        if let Some(reason) = wrong_name(&experiment.name) {
+            let name = plain(&experiment.name, SHOWN);
+            return Err(bad(
+                "experiment.toml",
+                format!("its `name` is `{name}`, {reason}"),
+            ));
+        }
+        let values = [
+            ("experiment.toml", serde_json::to_value(&experiment)),
+            ("run.json", serde_json::to_value(&record)),
+            ("result.json", serde_json::to_value(&result)),
+        ];
+        for (file, value) in values {
+            // Plain data always has a JSON form.
+            if let Some(text) = value.ok().as_ref().and_then(active_text) {
+                let shown = plain(&text, SHOWN);
+                return Err(bad(
+                    file,
+                    format!(
+                        "a terminal would carry out a text of it instead of showing it: {shown}"
+                    ),
+                ));
+            }
+        }
         let unit = Unit::parse(&result.unit, record.division.len()).ok_or_else(|| {
             bad(
                 "result.json",
@@ -452,4 +481,20 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
 
 fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     text(bytes).and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string()))
+}
+
+/// The first text in a value that a terminal does not show as it is. Lines may end.
+fn active_text(value: &Value) -> Option<String> {
+    let active = |text: &str| {
+        let text = text.replace(['\n', '\t'], " ");
+        (plain(&text, usize::MAX) != text).then_some(text)
+    };
+    match value {
+        Value::String(text) => active(text),
+        Value::Array(values) => values.iter().find_map(active_text),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(key, value)| active(key).or_else(|| active_text(value))),
+        _ => None,
+    }
 }

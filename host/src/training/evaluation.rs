@@ -6,7 +6,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::TrainError;
-use crate::data::{Dataset, Loader, Part};
+use crate::data::{Dataset, Loader, Next, Part};
 use crate::model::{Network, Noise};
 use crate::phase::Phase;
 use crate::random::Seed;
@@ -93,11 +93,16 @@ impl Validation {
         let device = device.clone().inner();
         let mut judged = Vec::new();
         let mut labels = Vec::new();
-        for batch in self.loader.epoch(0) {
+        let mut batches = self.loader.epoch(0);
+        loop {
             if stop.is_asked() {
                 return Ok(None);
             }
-            let batch = batch?;
+            let batch = match batches.next_unless(stop)? {
+                Next::Batch(batch) => *batch,
+                Next::End => break,
+                Next::Stopped => return Ok(None),
+            };
             let images =
                 Tensor::<4>::from_data(TensorData::new(batch.images, batch.shape), &device);
             let logits = network.forward(images, &Noise::off()).logits;

@@ -19,7 +19,7 @@ use super::fallback::Standby;
 use super::guides::{Guides, Seen};
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
-use crate::data::{Batch, Dataset, Loader, Part};
+use crate::data::{Batch, Dataset, Loader, Next, Part};
 use crate::event::{Event, Observer, Replacement, RollBack};
 use crate::experiment::{CheckpointConfig, Compatibility, Defect, PhaseConfig};
 use crate::model::{Network, Noise, Numerics, Precision};
@@ -250,8 +250,15 @@ impl PhaseTraining<'_> {
     fn epoch(&self, state: &mut State<'_>, loader: &Loader) -> Result<(), TrainError> {
         let begun = Instant::now();
         let first = usize::try_from(state.index).unwrap_or(usize::MAX);
-        for batch in loader.epoch_from(u64::from(state.epoch), first) {
-            self.update(state, state.index, &batch?)?;
+        let mut batches = loader.epoch_from(u64::from(state.epoch), first);
+        loop {
+            let batch = match batches.next_unless(self.stop)? {
+                Next::Batch(batch) => batch,
+                Next::End => break,
+                // Nothing of this update was done.
+                Next::Stopped => return Err(self.stopped(state, begun)),
+            };
+            self.update(state, state.index, &batch)?;
             if state.pending.len() >= self.read_every {
                 self.report(state, begun)?;
             }

@@ -6,7 +6,7 @@ use super::cost::{EqualCompute, depths, trained};
 use super::division::{Division, divide};
 use super::ratio::Ratios;
 use super::start::StartFile;
-use super::{Prepared, TrainError, weights};
+use super::{Prepared, TrainError, rates, weights};
 use crate::device::Chosen;
 use crate::event::Replacement;
 use crate::experiment::Experiment;
@@ -89,6 +89,7 @@ impl Plan {
         } = divide(prepared, &device.device)?;
         weights::check_grants(prepared, &division)?;
         StartFile::check_all(experiment, &division)?;
+        rates::check_schedules(prepared, &division)?;
         let compute = EqualCompute {
             experiment,
             division: &division,

@@ -114,7 +114,7 @@ impl Prepared {
     }
 
     /// What a person should know and nothing is refused for, one sentence each: defects of the
-    /// reference implementation that are reproduced, and grants without use.
+    /// reference implementation that are reproduced, grants without use, and teachers.
     pub fn notes(&self) -> Vec<String> {
         let mut unused: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
         for (role, configured) in self.roles() {
@@ -132,20 +132,22 @@ impl Prepared {
                 roles.join(", ")
             )
         };
-        let idle = self.phases.iter().filter(|(phase, plugins)| {
-            let asked = plugins
-                .loss
-                .iter()
-                .any(|part| part.configured.plugin.asks_teacher());
-            !asked && self.phase_config(phase).teacher.is_some()
-        });
-        let idle = idle.map(|(phase, _)| {
-            format!("`{phase}.teacher` names a teacher and no loss of the phase asks it (take the line out)")
-        });
+        let teachers = self
+            .phases
+            .iter()
+            .filter(|(phase, _)| self.phase_config(phase).teacher.is_some())
+            .map(|(phase, plugins)| {
+                let mut parts = plugins.loss.iter();
+                if parts.any(|part| part.configured.plugin.asks_teacher()) {
+                    format!("the forward passes of the teacher of `{phase}` are in no cost that is planned: how often it is asked is known afterwards, and counted then")
+                } else {
+                    format!("`{phase}.teacher` names a teacher and no loss of the phase asks it (take the line out)")
+                }
+            });
         self.reproduced()
             .into_iter()
             .chain(unused.into_iter().map(note))
-            .chain(idle)
+            .chain(teachers)
             .collect()
     }
 

@@ -3,10 +3,13 @@
 
 use serde::Serialize;
 
+use super::cost::EqualCompute;
 use super::{Plan, Prepared, TrainError};
 use crate::optimizer::Group as ParameterGroup;
 use crate::phase::Phase;
-use crate::plugin::{Context, Group, Moment, PluginError, Schedule, Stepping};
+use crate::plugin::{
+    Context, Group, ModuleDepth, Moment, PluginError, PluginErrorKind, Schedule, Stepping,
+};
 use crate::random::Seed;
 use crate::run::Unit;
 
@@ -44,7 +47,7 @@ pub struct PlannedRate {
 /// # Errors
 /// A schedule fails, or has no rate for a phase of this length.
 pub fn planned_rates(prepared: &Prepared, plan: &Plan) -> Result<Vec<PlannedRates>, TrainError> {
-    let phases = Unit::all(plan.division.len())
+    let phases = Unit::of_run(plan.division.len(), prepared.experiment())
         .into_iter()
         .filter_map(|unit| match unit {
             Unit::Train(phase) => Some(phase),
@@ -60,6 +63,40 @@ pub fn planned_rates(prepared: &Prepared, plan: &Plan) -> Result<Vec<PlannedRate
             })
         })
         .collect()
+}
+
+/// Refuses a schedule that says itself that it has no rate for a phase as long as its own, before
+/// anything is trained. What else it gets wrong is told where it does, since another may stand by there.
+///
+/// # Errors
+/// There is such a schedule.
+pub(super) fn check_schedules(
+    prepared: &Prepared,
+    division: &[ModuleDepth],
+) -> Result<(), TrainError> {
+    let experiment = prepared.experiment();
+    let compute = EqualCompute {
+        experiment,
+        division,
+        pictures: prepared.resolved.dataset.train.len(),
+    };
+    for unit in Unit::of_run(division.len(), experiment) {
+        let Unit::Train(phase) = unit else { continue };
+        let cost = compute.phase(phase);
+        let stands_by = prepared.phase(phase).schedule.fallback.is_some();
+        if stands_by || cost.updates() == 0 {
+            continue;
+        }
+        if let Err(source) = of_phase(prepared, phase, cost.epochs, cost.updates())
+            && matches!(*source.kind, PluginErrorKind::Fault { .. })
+        {
+            return Err(TrainError::PluginRefused {
+                role: format!("{}.schedule", phase.kind()),
+                source,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn of_phase(

@@ -12,7 +12,7 @@ use super::stored::{listed, manifest_of};
 use super::{CHECKPOINT_FORMAT, CheckpointState, DAMAGED, HIDDEN, MANIFEST_FILE, name};
 use crate::digest::sha256;
 use crate::experiment::CheckpointConfig;
-use crate::run::folder::create_folder;
+use crate::run::folder::{create_folder, sync_folder};
 use crate::run::{RunError, RunFolder, Unit};
 
 /// Writes the checkpoints of one unit.
@@ -71,6 +71,11 @@ impl CheckpointWriter {
         })?;
         self.under_way = Some(handle);
         Ok(path)
+    }
+
+    /// Whether the last checkpoint is still being written.
+    pub fn is_writing(&self) -> bool {
+        (self.under_way.as_ref()).is_some_and(|under_way| !under_way.is_finished())
     }
 
     /// Waits until the last checkpoint is written.
@@ -154,7 +159,6 @@ impl Place {
         state: CheckpointState,
         files: &[(&'static str, Vec<u8>)],
     ) -> Result<(), RunError> {
-        let new = !self.folder.exists();
         create_folder(&self.folder)?;
         let temporary = self.folder.join(format!(
             "{HIDDEN}writing-{}-{}",
@@ -169,11 +173,7 @@ impl Place {
                     remove(path)?;
                 }
                 fs::rename(&temporary, path)?;
-                sync(&self.folder)?;
-                match self.folder.parent() {
-                    Some(parent) if new => sync(parent),
-                    _ => Ok(()),
-                }
+                sync_folder(&self.folder)
             })
             .map_err(|source| not_written(path, source));
         if written.is_err() {
@@ -216,7 +216,7 @@ impl Place {
             state,
         };
         write(&folder.join(MANIFEST_FILE), &manifest.to_bytes()?)?;
-        sync(folder)
+        sync_folder(folder)
     }
 
     /// Deletes what is not to be kept; of a finished unit also what is neither good nor whole.
@@ -344,11 +344,6 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Makes the names in a folder durable.
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn not_written(path: &Path, source: io::Error) -> RunError {

@@ -21,13 +21,16 @@ use crate::training::fallback::{NotResumed, Standby, plugin_state};
 use crate::training::guides::Seen;
 
 impl PhaseTraining<'_> {
-    /// Whether it is time for a checkpoint after an update.
+    /// Whether it is time for a checkpoint after an update. One that is due by the clock waits until
+    /// the one before is written, so that training does not wait for a slow disk; one that is due by the
+    /// number of updates is there whatever the disk does.
     pub(super) fn is_due(&self, state: &State<'_>) -> bool {
         let config = self.checkpoints;
         let by_updates =
             config.every_updates > 0 && state.update.is_multiple_of(config.every_updates);
         let minutes = state.written.elapsed().as_secs_f64() / 60.0;
-        by_updates || config.every_minutes > 0.0 && minutes >= config.every_minutes
+        let by_time = config.every_minutes > 0.0 && minutes >= config.every_minutes;
+        by_updates || by_time && !state.writer.is_writing()
     }
 
     /// Whether a checkpoint is kept for what it is at the end of an epoch.

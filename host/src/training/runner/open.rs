@@ -14,7 +14,7 @@ use crate::stop::Stop;
 use crate::training::difference::{Difference, differences, lines};
 use crate::training::division::{Division, divide};
 use crate::training::start::StartFile;
-use crate::training::{Prepared, TrainError, precision, weights};
+use crate::training::{Prepared, TrainError, precision, rates, weights};
 
 /// The tables that decide which networks a run has; nothing that is finished would fit others.
 const FIXED: [&str; 2] = ["model.", "partition."];
@@ -98,6 +98,7 @@ fn begin(
     } = divide(prepared, &device.device)?;
     weights::check_grants(prepared, &division)?;
     StartFile::check_all(prepared.experiment(), &division)?;
+    rates::check_schedules(prepared, &division)?;
     let record = RunRecord {
         format: FORMAT,
         host_version: env!("CARGO_PKG_VERSION").to_owned(),
