@@ -4,6 +4,7 @@
 pub mod attention;
 #[cfg(test)]
 mod comparison;
+pub mod count;
 mod exponential;
 pub mod gelu;
 mod lanes;
