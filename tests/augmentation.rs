@@ -162,6 +162,73 @@ fn repeats_give_fewer_pictures_with_draws_of_their_own() {
 }
 
 #[test]
+fn views_come_back_and_are_all_there_in_order() {
+    let folder = photographs();
+    let dataset = open(&config(&folder)).unwrap();
+    let augmentation = Augmentation {
+        mixup: 0.0,
+        cutmix: 0.0,
+        repeats: 2,
+        views: 3,
+        ..recipe()
+    };
+    let shuffled = loader(&dataset, 16, 4, augmentation.clone());
+    let ordered = Loader::new(
+        &dataset,
+        Part::TrainInOrder,
+        16,
+        6,
+        Some(augmentation),
+        Seed(3),
+        PHASE,
+    )
+    .unwrap();
+    assert_eq!(ordered.batches_per_epoch(), 7);
+    let by_sample = |batches: &[Batch]| -> BTreeMap<u64, (usize, i64, Vec<f32>)> {
+        let mut found = BTreeMap::new();
+        for batch in batches {
+            let pictures = batch.images.chunks_exact(3 * 16 * 16);
+            for (place, values) in pictures.enumerate() {
+                let (index, label) = (batch.indices[place], batch.labels[place]);
+                found.insert(batch.samples[place], (index, label, values.to_vec()));
+            }
+        }
+        found
+    };
+    let views: Vec<_> = (0..3)
+        .map(|view| by_sample(&batches(&ordered, view, 0)))
+        .collect();
+    let numbers: Vec<u64> = views[0].keys().copied().collect();
+    assert_eq!(numbers, (0..40).collect::<Vec<_>>());
+    for epoch in 0..7 {
+        let seen = by_sample(&batches(&shuffled, epoch, 0));
+        assert_eq!(seen.len(), 20);
+        for (sample, picture) in seen {
+            assert_eq!(
+                picture,
+                views[epoch as usize % 3][&sample],
+                "{epoch}, {sample}"
+            );
+        }
+    }
+    assert_ne!(views[0], views[1]);
+    // The order is that of the epoch, and pictures that nobody needs are not read.
+    assert_ne!(shuffled.order(0), shuffled.order(3));
+    let bare = batches(&shuffled.clone().without_pictures(), 1, 2);
+    for (bare, whole) in bare.iter().zip(batches(&shuffled, 1, 2)) {
+        assert!(bare.images.is_empty());
+        let images = whole.images.clone();
+        assert_eq!(
+            Batch {
+                images,
+                ..bare.clone()
+            },
+            whole
+        );
+    }
+}
+
+#[test]
 fn without_repeats_numbers_are_indices() {
     let digits = open(&DataConfig::default()).unwrap();
     let batch = batches(&loader(&digits, 8, 64, Augmentation::default()), 0, 0).remove(0);

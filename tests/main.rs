@@ -25,6 +25,7 @@ mod examples;
 mod fallback;
 #[cfg(target_os = "linux")]
 mod faults;
+mod features;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod grants;
@@ -52,6 +53,7 @@ mod registry;
 mod replay;
 mod resume;
 mod run;
+mod savings;
 mod schedules;
 mod scripting;
 mod secrets;

@@ -69,10 +69,10 @@ const SUM: [&str; 3] = [
 const TRAINED: [&str; 5] = ["meta", "module.0", "module.1", "fine-tune", "baseline"];
 
 /// Small draws for tests, the same in every run of them.
-struct Draws(u64);
+pub(crate) struct Draws(pub(crate) u64);
 
 impl Draws {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         // Knuth's constants of MMIX.
         self.0 = (self.0)
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -120,7 +120,7 @@ fn runner(path: &Path, more: &[&str]) -> Runner {
 }
 
 /// Trains units until they are done or `after` things were learnt.
-fn train(
+pub(crate) fn train(
     runner: Runner,
     units: &[&str],
     after: Option<u64>,
@@ -174,7 +174,7 @@ fn whole(path: &Path, units: &[&str], more: &[&str]) {
     train(runner(path, more), units, None).0.unwrap();
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -205,7 +205,9 @@ fn story(run: &Path, unit: &str) -> Vec<Value> {
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let interrupted = |line: &Value| {
         let note = line["note"].as_str().unwrap_or_default();
-        line["event"] == "resumed" || note.starts_with("took the unit over from")
+        line["event"] == "resumed"
+            || note.starts_with("took the unit over from")
+            || note.contains("features.bin` is made again")
     };
     lines
         .filter(|line| !interrupted(line))
@@ -218,7 +220,7 @@ fn story(run: &Path, unit: &str) -> Vec<Value> {
 
 /// The weights, the result, and the log of units are the same.
 #[track_caller]
-fn assert_same(one: &Path, other: &Path, units: &[&str]) {
+pub(crate) fn assert_same(one: &Path, other: &Path, units: &[&str]) {
     for unit in units {
         let file = |run: &Path, name: &str| run.join("units").join(unit).join(name);
         let weights = |run| fs::read(file(run, "weights.safetensors")).unwrap();
@@ -236,6 +238,7 @@ fn assert_same(one: &Path, other: &Path, units: &[&str]) {
         assert_eq!(first.len(), second.len(), "{unit}");
         // Nothing is left of what it took.
         assert!(!file(other, "checkpoints").exists(), "{unit}");
+        assert!(!file(other, "features.bin").exists(), "{unit}");
     }
 }
 

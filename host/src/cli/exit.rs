@@ -139,6 +139,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             | TrainError::OtherMeta { .. }
             | TrainError::OtherCheckpoint { .. }
             | TrainError::UnfitCheckpoint { .. }
+            | TrainError::Features { .. }
             | TrainError::Changed { .. } => Some(RUN_FOLDER),
             TrainError::Observer(error) => error
                 .get_ref()

@@ -10,7 +10,7 @@ use super::arguments::PlanOptions;
 use super::number::{bytes, short, tenths, thousands};
 use super::{print, print_json, rates, sources, table};
 use crate::data::Dataset;
-use crate::training::{Plan, Ratio, Ratios, planned_rates};
+use crate::training::{Plan, PlannedUnit, Ratio, Ratios, planned_rates};
 use crate::{device, experiment};
 
 /// A count of operations in JSON.
@@ -103,6 +103,9 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
     print(
         "memory: an estimate of weights, gradients, optimizer state, and activations of one part of a batch, in float32.",
     )?;
+    for line in features(&plan.units) {
+        print(&line)?;
+    }
     let ratio = method as f64 / baseline as f64;
     print(&format!(
         "incubation in all: {} MACs, {ratio:.2} times the end-to-end baseline",
@@ -123,6 +126,30 @@ pub(super) fn plan(options: &PlanOptions) -> Result<()> {
         })
         .collect();
     print(&table::text(&["setting", "from"], &rows))
+}
+
+/// Where the features of frozen stages come from, a line for all modules of which the same holds.
+fn features(units: &[PlannedUnit]) -> Vec<String> {
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    for unit in units {
+        let said = match (&unit.features, &unit.features_not_kept) {
+            (Some(kept), _) => format!(
+                "computed once, for {} pictures, and kept on disk while it is trained ({}); MACs count that",
+                thousands(kept.pictures),
+                bytes(kept.bytes)
+            ),
+            (None, Some(reason)) => format!("computed at every update: {reason}"),
+            (None, None) => continue,
+        };
+        match lines.iter_mut().find(|(line, _)| *line == said) {
+            Some((_, units)) => units.push(&unit.unit),
+            None => lines.push((said, vec![&unit.unit])),
+        }
+    }
+    let lines = lines.into_iter();
+    lines
+        .map(|(said, units)| format!("frozen stages before {}: {said}", units.join(", ")))
+        .collect()
 }
 
 /// What is said where the pictures are missing.

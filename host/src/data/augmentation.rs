@@ -78,6 +78,10 @@ pub struct Augmentation {
     /// How many differently changed copies of each picture follow each other in an epoch, which has
     /// as many pictures as ever and therefore fewer different ones (Hoffer et al. 2020).
     pub repeats: usize,
+    /// How many sets of draws there are: epoch e has those of epoch e modulo this number, so that
+    /// pictures come back as they were, and what frozen networks make of them can be kept. 0 draws
+    /// anew in every epoch. Mixing is always drawn anew.
+    pub views: usize,
 }
 
 impl Default for Augmentation {
@@ -98,6 +102,7 @@ impl Default for Augmentation {
             mix_probability: 1.0,
             switch_probability: 0.5,
             repeats: 1,
+            views: 0,
         }
     }
 }
@@ -234,6 +239,24 @@ impl Augmentation {
             );
         }
         Ok(())
+    }
+
+    /// Whether anything is drawn for a picture alone: what stays the same whatever its batch is.
+    pub fn draws(&self) -> bool {
+        self.crop_padding > 0 || self.flip > 0.0 || self.is_costly()
+    }
+
+    /// Whether pictures are mixed with others of their batch.
+    pub fn mixes(&self) -> bool {
+        (self.mixup > 0.0 || self.cutmix > 0.0) && self.mix_probability > 0.0
+    }
+
+    /// The epoch whose draws pictures have in this one.
+    pub fn view(&self, epoch: u64) -> u64 {
+        match self.views as u64 {
+            0 => epoch,
+            views => epoch % views,
+        }
     }
 
     /// Whether the bytes of a picture are changed so much that threads are worth it.

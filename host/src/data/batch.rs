@@ -5,7 +5,7 @@ use super::Mixing;
 /// What one step trains on or one forward pass evaluates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Normalised pictures, of the shape below.
+    /// Normalised pictures, of the shape below; empty where nobody needs them.
     pub images: Vec<f32>,
     /// The class of each picture; with mixup or CutMix that of the picture before it was mixed.
     pub labels: Vec<i64>,

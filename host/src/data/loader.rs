@@ -19,6 +19,10 @@ use crate::stop::Stop;
 pub enum Part {
     /// Trained on: shuffled in every epoch, only full batches.
     Train,
+    /// The same pictures, changed in the same way, all of them in their order: those with the first
+    /// number of draws, then further copies where pictures are repeated. They are not mixed, and
+    /// the last batch may be short.
+    TrainInOrder,
     /// Measured on: all pictures in their order, the last batch may be short.
     Validation,
 }
@@ -53,7 +57,7 @@ impl Loader {
             }
         }
         let pictures = match part {
-            Part::Train => &dataset.train,
+            Part::Train | Part::TrainInOrder => &dataset.train,
             Part::Validation => &dataset.validation,
         };
         if part == Part::Train && batch > pictures.len() {
@@ -81,7 +85,7 @@ impl Loader {
         // Handing a small picture of a small set to another thread costs more than its numbers do.
         let costly = augmentation.as_ref().is_some_and(Augmentation::is_costly);
         let pool = if pictures.costly() || other_size.is_some() || costly {
-            Some(decoding_threads(dataset.threads)?)
+            Some(Arc::new(decoding_threads(dataset.threads)?))
         } else {
             None
         };
@@ -93,7 +97,7 @@ impl Loader {
             picture_size,
             resize: dataset.resize,
             kept: match part {
-                Part::Train => 1.0,
+                Part::Train | Part::TrainInOrder => 1.0,
                 Part::Validation => dataset.evaluation_crop,
             },
             batch,
@@ -103,7 +107,16 @@ impl Loader {
             seed,
             phase,
             pool,
+            pictureless: false,
         })))
+    }
+
+    /// The same batches without the numbers of their pictures, which are not read.
+    #[must_use]
+    pub fn without_pictures(self) -> Self {
+        let mut recipe = Arc::unwrap_or_clone(self.0);
+        recipe.pictureless = true;
+        Self(Arc::new(recipe))
     }
 
     /// Batches in an epoch: the full ones when training, otherwise all.
@@ -190,6 +203,7 @@ struct Sample {
 }
 
 /// Everything that batches depend on.
+#[derive(Clone)]
 pub(super) struct Recipe {
     pictures: Arc<dyn Pictures>,
     part: Part,
@@ -206,7 +220,9 @@ pub(super) struct Recipe {
     augmentation: Option<Augmentation>,
     seed: Seed,
     phase: Phase,
-    pool: Option<ThreadPool>,
+    pool: Option<Arc<ThreadPool>>,
+    /// Whether batches have no numbers of pictures.
+    pictureless: bool,
 }
 
 impl fmt::Debug for Recipe {
@@ -229,7 +245,17 @@ impl Recipe {
     pub(super) fn batches(&self) -> usize {
         match self.part {
             Part::Train => self.pictures.len() / self.batch,
-            Part::Validation => self.pictures.len().div_ceil(self.batch),
+            Part::TrainInOrder | Part::Validation => self.samples().div_ceil(self.batch),
+        }
+    }
+
+    /// Pictures of an epoch, the copies of one counted that are changed differently.
+    fn samples(&self) -> usize {
+        match (&self.augmentation, self.part) {
+            (Some(augmentation), Part::TrainInOrder) if augmentation.draws() => {
+                self.pictures.len() * augmentation.repeats
+            }
+            _ => self.pictures.len(),
         }
     }
 
@@ -260,6 +286,12 @@ impl Recipe {
 
     /// The picture at a position of an epoch with this order.
     fn sample(&self, order: &[usize], position: usize) -> Sample {
+        if self.part == Part::TrainInOrder {
+            return Sample {
+                index: position % order.len(),
+                number: position as u64,
+            };
+        }
         let index = order[position / self.repeats()];
         let copy = position % self.repeats();
         Sample {
@@ -271,6 +303,9 @@ impl Recipe {
     /// How batch `number` of an epoch is mixed, if batches are.
     fn mixing(&self, epoch: u64, number: usize) -> Option<Mixing> {
         let augmentation = self.augmentation.as_ref()?;
+        if self.part == Part::TrainInOrder {
+            return None;
+        }
         augmentation.mixing(&self.occasion(epoch, number as u64), self.picture_size)
     }
 
@@ -302,14 +337,16 @@ impl Recipe {
             self.write(epoch, sample, values).map(drop)
         };
         let first = number * self.batch;
-        let samples: Vec<Sample> = (first..order.len().min(first + self.batch))
+        let samples: Vec<Sample> = (first..self.samples().min(first + self.batch))
             .map(|position| self.sample(order, position))
             .collect();
         let size = self.picture_size;
         let shape = [samples.len(), self.channels, size, size];
-        let mut images = vec![0.0; shape.iter().product()];
         let picture_values = self.channels * size * size;
+        let wanted = if self.pictureless { 0 } else { samples.len() };
+        let mut images = vec![0.0; wanted * picture_values];
         match &self.pool {
+            _ if self.pictureless => {}
             None => {
                 for (values, sample) in images.chunks_exact_mut(picture_values).zip(&samples) {
                     write(*sample, values)?;
@@ -338,7 +375,7 @@ impl Recipe {
             samples: samples.iter().map(|sample| sample.number).collect(),
             shape,
         };
-        if let Some(mixing) = self.mixing(epoch, number) {
+        if let Some(mixing) = self.mixing(epoch, number).filter(|_| !self.pictureless) {
             batch.mix(&mixing, self.classes);
         }
         Ok(batch)
@@ -400,7 +437,7 @@ impl Recipe {
         } else {
             resize::to_square(picture, size, self.kept)
         };
-        let occasion = self.occasion(epoch, sample.number);
+        let occasion = self.occasion(augmentation.view(epoch), sample.number);
         let draws = augmentation.draw(&occasion, (picture.width, picture.height), size);
         let picture = augmentation.change(&draws, picture, size, self.fill);
         self.normalise(&picture, values);

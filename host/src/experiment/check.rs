@@ -75,6 +75,13 @@ pub(super) fn check(experiment: &Experiment, dataset: &Dataset) -> Result<(), Ex
             "but training goes on from the newest checkpoint (set `every_updates` and `every_minutes` to 0 to write none)",
         );
     }
+    if !experiment.features.has_bound() {
+        return range(
+            "features.cache_gib".into(),
+            experiment.features.cache_gib.to_string(),
+            "but it must be a number of GiB that is not negative, of at most a million",
+        );
+    }
     for (name, phase) in [
         ("meta", &experiment.meta),
         ("module", &experiment.module),

@@ -10,11 +10,13 @@ use super::Experiment;
 
 impl Experiment {
     /// Every setting in force, without the paths of pictures, plugins, and weights, the number of
-    /// threads, what is expected of the pictures, when training is written down, and what happens when
-    /// it diverges: that makes no difference before, and is in the result where it did.
+    /// threads, what is expected of the pictures, when training is written down, whether features are
+    /// kept, and what happens when it diverges: that makes no difference before, and is in the result
+    /// where it did.
     pub fn identity(&self) -> Table {
         let mut table = Table::try_from(self).unwrap_or_default();
         table.remove("checkpoint");
+        table.remove("features");
         for phase in ["meta", "module", "fine-tune", "baseline"] {
             if let Some(Value::Table(phase)) = table.get_mut(phase) {
                 phase.remove("divergence");
@@ -69,6 +71,7 @@ mod tests {
             ["loss.plugin=/there/focal.wasm", "data.threads=3"],
             ["loss.plugin=/here/focal.wasm", "data.threads=1"],
             ["loss.plugin=/here/focal.wasm", "checkpoint.every_updates=7"],
+            ["loss.plugin=/here/focal.wasm", "features.cache=off"],
             [
                 "loss.plugin=/here/focal.wasm",
                 "meta.divergence.action=roll-back",

@@ -336,6 +336,7 @@ fn resolve(
         "partition",
         "assembly",
         "checkpoint",
+        "features",
         "training",
     ]
     .map(ToOwned::to_owned)
@@ -356,6 +357,7 @@ fn resolve(
         partition: section(&table, "partition", &layers)?,
         assembly: section(&table, "assembly", &layers)?,
         checkpoint: section(&table, "checkpoint", &layers)?,
+        features: section(&table, "features", &layers)?,
         meta: phase(&table, "meta", &layers)?,
         module: phase(&table, "module", &layers)?,
         fine_tune: phase(&table, "fine-tune", &layers)?,

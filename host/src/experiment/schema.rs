@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Compatibility, DivergenceConfig, LossConfig, OnFailure, Start, Teacher};
+use super::{
+    Compatibility, DivergenceConfig, FeaturesConfig, LossConfig, OnFailure, Start, Teacher,
+};
 use crate::data::{Augmentation, DataConfig};
 use crate::model::{Architecture, NoiseRates, Numerics, Precision};
 use crate::phase::Phase;
@@ -34,6 +36,9 @@ pub struct Experiment {
     /// When training is written down; no part of what is trained.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// Whether what frozen stages compute is kept; no part of what is trained.
+    #[serde(default)]
+    pub features: FeaturesConfig,
     /// Training of the meta model.
     pub meta: PhaseConfig,
     /// Training of every target module.

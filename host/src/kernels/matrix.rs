@@ -2,6 +2,8 @@
 
 use gemm::Parallelism;
 
+use super::count;
+
 /// Where the elements of a matrix lie in a slice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -175,6 +177,7 @@ unsafe fn write(
         (of.rows, by.columns, by.rows),
         "matrices do not fit"
     );
+    count::add(to.rows, of.columns, to.columns);
     // SAFETY: every element that is read is inside of its slice, as checked above, and strides are
     // within `isize`, since the last element is; the caller answers for the output.
     unsafe {

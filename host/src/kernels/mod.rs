@@ -5,6 +5,7 @@ pub mod attention;
 pub(crate) mod block;
 #[cfg(test)]
 mod comparison;
+pub mod count;
 mod exponential;
 pub mod gelu;
 mod lanes;

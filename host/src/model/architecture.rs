@@ -181,6 +181,21 @@ impl Architecture {
         }
     }
 
+    /// Tokens of a picture and the width of each, between two blocks.
+    pub const fn tokens(&self) -> [usize; 2] {
+        match self {
+            Self::Vit(config) => [config.tokens(), config.width],
+        }
+    }
+
+    /// Multiplications per picture of a forward pass through the stages before `trained`, of a
+    /// network with these depths.
+    pub fn prefix_macs(&self, depths: &[usize], trained: usize) -> u64 {
+        match self {
+            Self::Vit(config) => config.prefix_macs(depths, trained),
+        }
+    }
+
     /// Multiplications per picture of one training step of a network with these depths.
     pub fn training_macs(&self, depths: &[usize], trained: Trained) -> TrainingMacs {
         match self {

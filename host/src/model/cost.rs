@@ -127,6 +127,14 @@ pub(super) fn training_macs(stages: &[Products], trained: Trained) -> TrainingMa
     }
 }
 
+/// Adds up the forward pass of the stages before `trained`.
+pub(super) fn prefix_macs(stages: &[Products], trained: usize) -> u64 {
+    stages[..trained]
+        .iter()
+        .map(|products| products.forward())
+        .sum()
+}
+
 /// Adds up the backward pass of the stages up to `last`, behind which no gradient is needed.
 pub(super) fn backward_macs(stages: &[Products], trained: Trained, last: usize) -> u64 {
     let stages = stages.iter().take(last + 1).enumerate();

@@ -44,6 +44,8 @@ pub struct Forward {
     pub logits: Tensor<2>,
     /// The output of each stage but the last.
     pub boundaries: Vec<Tensor<3>>,
+    /// The stage whose output is the first of them: 0, unless the pass began with features.
+    pub first: usize,
 }
 
 impl Activation {
@@ -222,7 +224,7 @@ impl Network {
     ///
     /// After burn's `valid()` no graph is recorded; evaluation must do that.
     pub fn forward(&self, images: Tensor<4>, noise: &Noise) -> Forward {
-        let mut pass = Pass::new(images, self);
+        let mut pass = Pass::new(Activation::Image(images), 0, self);
         let autodiff = self.records();
         let noise = noise.stages(&self.depths());
         for (stage, noise) in self.stages.iter().zip(&noise) {
@@ -242,12 +244,62 @@ impl Network {
     ///
     /// When there is no such stage.
     pub fn forward_hybrid(&self, images: Tensor<4>, trained: usize, noise: &Noise) -> Forward {
+        self.hybrid(
+            Pass::new(Activation::Image(images), 0, self),
+            trained,
+            noise,
+        )
+    }
+
+    /// What stage `trained` of a hybrid is given: pictures, `[batch, channels, height, width]`, as
+    /// they leave the frozen stages before it, `[batch, tokens, width]`. No graph is recorded, and
+    /// nothing is left out.
+    ///
+    /// # Panics
+    ///
+    /// When no stage comes before `trained`.
+    pub fn frozen_features(&self, images: Tensor<4>, trained: usize) -> Tensor<3> {
+        assert!(trained > 0, "no stage comes before the first");
+        let mut current = Activation::Image(images).with_autodiff(false);
+        for stage in &self.stages[..trained] {
+            let off = StageNoise::off(stage.depth());
+            current = stage.valid().forward(current, &off, self.numerics);
+        }
+        match current {
+            Activation::Tokens(tokens) => tokens,
+            other => panic!("a stage before the last gave {}", other.name()),
+        }
+    }
+
+    /// The pass of [`Network::forward_hybrid`] from the [`Network::frozen_features`] of its pictures
+    /// on, which gives the same; the boundaries before them are missing.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such stage, none before it, or noise in the stages before it.
+    pub fn forward_hybrid_from(
+        &self,
+        features: Tensor<3>,
+        trained: usize,
+        noise: &Noise,
+    ) -> Forward {
+        assert!(trained > 0, "no stage comes before the first");
+        assert!(
+            !noise.reaches_frozen_stages(),
+            "with noise in frozen stages, no pass is like another"
+        );
+        let pass = Pass::new(Activation::Tokens(features), trained, self);
+        self.hybrid(pass, trained, noise)
+    }
+
+    /// The stages of a hybrid that `pass` has not been through.
+    fn hybrid(&self, mut pass: Pass, trained: usize, noise: &Noise) -> Forward {
         assert!(trained < self.stages.len(), "there is no stage {trained}");
-        let mut pass = Pass::new(images, self);
         let autodiff = self.records();
         let everywhere = noise.reaches_frozen_stages();
         let noise = noise.stages(&self.depths());
-        for (index, (stage, noise)) in self.stages.iter().zip(&noise).enumerate() {
+        let stages = self.stages.iter().zip(&noise).enumerate();
+        for (index, (stage, noise)) in stages.skip(pass.first_stage()) {
             let off = StageNoise::off(noise.blocks.len());
             let frozen = if everywhere { noise } else { &off };
             match index.cmp(&trained) {
@@ -299,20 +351,34 @@ impl Network {
 /// A pass on its way through the stages.
 struct Pass {
     current: Activation,
+    /// What it began with, where that left a stage, and what left the others since.
     boundaries: Vec<Activation>,
+    /// The stage that the first boundary leaves.
+    first: usize,
     stages: usize,
     numerics: Numerics,
 }
 
 impl Pass {
-    fn new(images: Tensor<4>, network: &Network) -> Self {
+    /// A pass that begins before stage `before`.
+    fn new(input: Activation, before: usize, network: &Network) -> Self {
         let stages = network.stages.len();
+        let mut boundaries = Vec::with_capacity(stages);
+        if before > 0 {
+            boundaries.push(input.clone());
+        }
         Self {
-            current: Activation::Image(images),
-            boundaries: Vec::with_capacity(stages),
+            current: input,
+            boundaries,
+            first: before.saturating_sub(1),
             stages,
             numerics: network.numerics,
         }
+    }
+
+    /// The stage that is next.
+    fn first_stage(&self) -> usize {
+        self.first + self.boundaries.len()
     }
 
     fn through(&mut self, stage: &Stage, noise: &StageNoise, autodiff: bool) {
@@ -323,7 +389,7 @@ impl Pass {
 
     /// Logits and boundaries, all of them on one kind of device.
     fn finish(mut self, autodiff: bool) -> Forward {
-        self.boundaries.truncate(self.stages - 1);
+        self.boundaries.truncate(self.stages - 1 - self.first);
         let boundaries = self
             .boundaries
             .into_iter()
@@ -333,7 +399,11 @@ impl Pass {
             })
             .collect();
         match self.current {
-            Activation::Logits(logits) => Forward { logits, boundaries },
+            Activation::Logits(logits) => Forward {
+                logits,
+                boundaries,
+                first: self.first,
+            },
             other => panic!("the last stage gave {}", other.name()),
         }
     }

@@ -356,6 +356,110 @@ fn hybrids_give_what_the_whole_network_gives() {
 }
 
 #[test]
+fn a_hybrid_from_its_features_gives_the_same_bits() {
+    let network = network(&[1, 2, 1]);
+    let bits = |tensor: Tensor<2>| -> Vec<u32> {
+        values(tensor).iter().map(|value| value.to_bits()).collect()
+    };
+    for trained in 1..3 {
+        let hybrid = network.clone().freeze_all_but(trained);
+        let whole = hybrid.forward_hybrid(images(3), trained, &Noise::off());
+        let features = hybrid.frozen_features(images(3), trained);
+        assert!(!features.is_autodiff());
+        let from = hybrid.forward_hybrid_from(features, trained, &Noise::off());
+        assert_eq!(bits(from.logits), bits(whole.logits));
+        assert_eq!((whole.first, from.first), (0, trained - 1));
+        assert_eq!(from.boundaries.len(), 3 - trained);
+        for (found, expected) in from.boundaries.iter().zip(&whole.boundaries[from.first..]) {
+            assert_eq!(values(found.clone()), values(expected.clone()));
+            assert_eq!(found.is_tracked(), expected.is_tracked());
+        }
+    }
+}
+
+/// Features are kept and used in other batches than they were made in: no bit may depend on that.
+#[test]
+fn what_a_network_makes_of_a_picture_depends_on_no_other_and_on_no_place() {
+    /// A tiny network, the one of the benches, one for photographs, and a batch of one.
+    const SHAPES: [(usize, usize, usize, usize, usize); 5] = [
+        (8, 4, 12, 2, 7),
+        (28, 4, 192, 3, 64),
+        (8, 1, 32, 2, 50),
+        (224, 16, 96, 3, 3),
+        (28, 4, 192, 3, 1),
+    ];
+    for (image_size, patch_size, width, heads, batch) in SHAPES {
+        let config = VitConfig {
+            image_size,
+            patch_size,
+            width,
+            heads,
+            depth: 4,
+            ..config()
+        };
+        let channels = config.channels;
+        let network = Architecture::Vit(config)
+            .network(&[1, 2, 1], SEED, Phase::Meta, &Device::flex())
+            .unwrap();
+        let picture = channels * image_size * image_size;
+        let pictures: Vec<Vec<f32>> = (0..3 * batch)
+            .map(|index| {
+                let value = |at: usize| ((index * picture + at) as f32 * 0.731).sin();
+                (0..picture).map(value).collect()
+            })
+            .collect();
+        for precision in [Precision::Float32, Precision::BFloat16] {
+            let network = network.clone().computing(Numerics {
+                precision,
+                ..Numerics::default()
+            });
+            let features = |indices: &[usize]| -> Vec<Vec<u32>> {
+                let values: Vec<f32> = indices
+                    .iter()
+                    .flat_map(|index| pictures[*index].clone())
+                    .collect();
+                let shape = [indices.len(), channels, image_size, image_size];
+                let images =
+                    Tensor::<4>::from_data(TensorData::new(values, shape), &Device::flex());
+                let features = network.frozen_features(images, 2);
+                let [_, tokens, width] = features.dims();
+                let bits: Vec<u32> = features
+                    .into_data()
+                    .iter::<f32>()
+                    .map(f32::to_bits)
+                    .collect();
+                bits.chunks(tokens * width).map(<[u32]>::to_vec).collect()
+            };
+            let count = 3 * batch;
+            let mut expected = Vec::new();
+            for first in (0..count).step_by(batch) {
+                expected.extend(features(&(first..first + batch).collect::<Vec<_>>()));
+            }
+            // Steps that have no factor in common with the number of pictures reorder all of them.
+            for step in (2..count).filter(|step| gcd(*step, count) == 1).take(1) {
+                let order: Vec<usize> = (0..count).map(|place| place * step % count).collect();
+                for indices in order.chunks(batch) {
+                    for (index, found) in indices.iter().zip(features(indices)) {
+                        assert!(
+                            found == expected[*index],
+                            "{image_size} pixels, width {width}, batch {batch}, {precision}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn gcd(one: usize, other: usize) -> usize {
+    if other == 0 {
+        one
+    } else {
+        gcd(other, one % other)
+    }
+}
+
+#[test]
 fn only_the_trained_stage_drops_paths() {
     let network = network(&[1, 2, 1]);
     let rates = NoiseRates {

@@ -9,6 +9,7 @@
 //! RUN/units/NAME/failure-ROLE.json    the call in which a plugin failed that was replaced
 //! RUN/units/NAME/checkpoints/UPDATE/  training on its way, see `checkpoint`
 //! RUN/units/NAME/lease.json           the process that works on the unit, while it does
+//! RUN/units/NAME/features.bin         what its frozen stages compute, while it is trained
 //! RUN/units/NAME/events.jsonl         one line an event
 //! RUN/units/NAME/weights.safetensors  the trained weights
 //! RUN/units/NAME/result.json          written last: the unit is finished
@@ -18,6 +19,7 @@ mod calls;
 mod checkpoint;
 mod error;
 mod export;
+mod features;
 mod folder;
 mod lease;
 mod parcel;
@@ -35,6 +37,7 @@ pub use checkpoint::{
 };
 pub use error::RunError;
 pub use export::write_export;
+pub use features::{FeatureKey, FeatureReader, FeatureWriter};
 pub use folder::{EventWriter, RunFolder};
 pub use lease::{BEAT, Lease, LeaseRecord, SILENCE};
 pub use parcel::{PARCEL_TYPE, Parcel, ParcelError, ParcelFile, UnitDescription};

@@ -12,6 +12,11 @@ use crate::run::Unit;
 pub struct PhaseCost {
     /// Forward and backward of one picture.
     pub macs: TrainingMacs,
+    /// The part of the forward pass of one picture that lies before what is trained.
+    pub frozen_macs: u64,
+    /// Pictures that go through that part, when what it makes of them is computed once; otherwise all
+    /// do.
+    pub kept: Option<u64>,
     /// Updates of an epoch.
     pub updates_per_epoch: u64,
     /// Pictures of an update.
@@ -33,7 +38,14 @@ impl PhaseCost {
 
     /// MACs of the phase.
     pub fn total(&self) -> u128 {
-        u128::from(self.pictures()) * u128::from(self.macs.total())
+        u128::from(self.pictures()) * u128::from(self.macs.total()) - self.saved()
+    }
+
+    /// MACs that the phase does not spend since features are kept.
+    pub fn saved(&self) -> u128 {
+        let all = self.pictures();
+        let saved = all - self.kept.map_or(all, |kept| kept.min(all));
+        u128::from(saved) * u128::from(self.frozen_macs)
     }
 }
 
@@ -75,7 +87,8 @@ pub struct EqualCompute<'a> {
 }
 
 impl EqualCompute<'_> {
-    /// What a phase costs.
+    /// What a phase costs, with the frozen stages at every update: how long the baseline lasts depends on
+    /// no disk.
     pub fn phase(&self, phase: Phase) -> PhaseCost {
         let epochs = match self.experiment.phase(phase).epochs {
             Epochs::Count(epochs) => epochs,
@@ -132,6 +145,10 @@ impl EqualCompute<'_> {
         }
         PhaseCost {
             macs,
+            frozen_macs: phase
+                .module()
+                .map_or(0, |module| architecture.prefix_macs(&depths, module)),
+            kept: None,
             updates_per_epoch: (self.pictures / batch) as u64,
             batch: batch as u64,
             epochs,

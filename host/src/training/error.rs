@@ -237,6 +237,18 @@ pub enum TrainError {
         /// Where training can go on.
         way_out: WayOut,
     },
+    /// Features of frozen stages that were lost while training went on, and could not be made again.
+    #[error(
+        "{place}: `{}` cannot be used any more, and not be made again: {reason} (run again: training goes on from its newest checkpoint and computes at every update what cannot be kept, which gives the same numbers)", path.display()
+    )]
+    Features {
+        /// Where.
+        place: Place,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A precision that the device does not have.
     #[error(
         "`{unit}.precision` is {precision}, in which {device} does not compute (set it to \"float32\", or take another device with `--device`)"

@@ -35,20 +35,37 @@ pub(super) struct Guidance {
     pub(super) teacher: Option<Tensor<2>>,
 }
 
-/// Pictures that each network saw.
+/// Pictures that each frozen network saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// By the meta model.
     pub(super) meta: u64,
     /// By another teacher.
     pub(super) teacher: u64,
+    /// By the frozen stages before the trained module, to keep what they make of them.
+    pub(super) kept: u64,
+    /// Of the pictures that were trained on: those that did not go through these stages again.
+    pub(super) spared: u64,
 }
 
 impl Guides {
+    /// Whether there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.meta.is_none() && self.teacher.is_none()
+    }
+
     /// Shows `images`, [pictures, channels, height, width], to those that are wanted, each once, and
-    /// counts the pictures.
-    pub(super) fn ask(&self, images: &Tensor<4>, wanted: Wanted, seen: &mut Seen) -> Guidance {
+    /// counts the pictures. They may be missing where there are no frozen networks.
+    pub(super) fn ask(
+        &self,
+        images: Option<&Tensor<4>>,
+        wanted: Wanted,
+        seen: &mut Seen,
+    ) -> Guidance {
         let mut guidance = Guidance::default();
+        let Some(images) = images.filter(|_| !self.is_empty()) else {
+            return guidance;
+        };
         let [pictures, ..] = images.dims();
         let forward = |network: &Network, seen: &mut u64| {
             *seen += pictures as u64;

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod divergence;
+mod features;
 mod news;
 mod rates;
 mod step;
@@ -16,6 +17,7 @@ use super::cost::PhaseCost;
 use super::error::{Listed, Place};
 use super::evaluation::{Score, Validation};
 use super::fallback::Standby;
+use super::features::KeptFeatures;
 use super::guides::{Guides, Seen};
 use super::metrics::{Measured, PendingMetrics};
 use super::{PhasePlugins, TrainError};
@@ -27,7 +29,9 @@ use crate::optimizer::{AdamWConfig, Average, Decay, Group as ParameterGroup, Opt
 use crate::phase::Phase;
 use crate::plugin::{Context, PluginError, Schedule};
 use crate::random::Seed;
-use crate::run::{CallWriter, CheckpointOrigin, CheckpointWriter, RunFolder, Stored, Unit};
+use crate::run::{
+    CallWriter, CheckpointOrigin, CheckpointWriter, FeatureReader, RunFolder, Stored, Unit,
+};
 use crate::stop::Stop;
 use terms::Terms;
 
@@ -57,7 +61,9 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) device: &'a Device,
     /// The frozen networks that hooks compare with; they record no gradients.
     pub(super) guides: Guides,
-    /// Where failed calls of plugins are written down.
+    /// What of the frozen stages before the trained module is computed once, if that is wanted.
+    pub(super) kept: Option<KeptFeatures>,
+    /// Where failed calls of plugins are written down, and features are kept.
     pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
@@ -115,6 +121,8 @@ struct State<'a> {
     pending: PendingMetrics,
     /// The pictures of every evaluation.
     validation: Validation,
+    /// What frozen stages make of the pictures, where it is computed once.
+    features: Option<FeatureReader>,
     /// The rate of every group as the schedule gave it; fixed for an epoch when it steps by epochs.
     rates: [f64; ParameterGroup::ALL.len()],
     /// The update that is under way, from 0.
@@ -188,6 +196,7 @@ impl PhaseTraining<'_> {
                 self.picture_size,
                 self.config.batch / self.config.accumulation,
             )?,
+            features: None,
             rates: [0.0; ParameterGroup::ALL.len()],
             update: 0,
             epoch: 0,
@@ -215,7 +224,7 @@ impl PhaseTraining<'_> {
             state.loss.record_calls();
         }
         self.pass_on_messages(&mut state)?;
-        let loader = Loader::new(
+        let mut loader = Loader::new(
             self.dataset,
             Part::Train,
             self.picture_size,
@@ -224,6 +233,10 @@ impl PhaseTraining<'_> {
             seed,
             self.phase,
         )?;
+        self.keep_features(&mut state)?;
+        if state.features.is_some() && self.guides.is_empty() {
+            loader = loader.without_pictures();
+        }
         self.begin_roll_back(&mut state)?;
         while state.epoch < self.cost.epochs {
             if let Err(error) = self.epoch(&mut state, &loader) {

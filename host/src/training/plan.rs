@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::cost::{EqualCompute, depths, trained};
 use super::division::{Division, divide};
+use super::features::{FrozenFeatures, KeptFeatures};
 use super::ratio::Ratios;
 use super::start::StartFile;
 use super::{Prepared, TrainError, rates, weights};
@@ -46,6 +47,13 @@ pub struct PlannedUnit {
     pub trained_parameters: u64,
     /// MACs of the forward pass of one picture.
     pub forward_macs: u64,
+    /// The part of them that lies before the trained module.
+    pub frozen_macs: u64,
+    /// What that part makes of the pictures, when it is computed once; otherwise it is computed at every
+    /// update.
+    pub features: Option<KeptFeatures>,
+    /// Why it is computed at every update, where there is such a part.
+    pub features_not_kept: Option<String>,
     /// MACs of the backward pass of one picture, frozen parts counted for what they cost.
     pub backward_macs: u64,
     /// Epochs.
@@ -95,14 +103,23 @@ impl Plan {
             division: &division,
             pictures: prepared.resolved.dataset.train.len(),
         };
-        let units = Unit::of_run(division.len(), experiment)
+        let phases = Unit::of_run(division.len(), experiment)
             .into_iter()
             .filter_map(|unit| match unit {
                 Unit::Train(phase) => Some(phase),
                 Unit::Assemble => None,
             })
             .map(|phase| {
-                let cost = compute.phase(phase);
+                let mut cost = compute.phase(phase);
+                let features = FrozenFeatures::plan(prepared, phase, &cost)?;
+                cost.kept = features.kept().map(|kept| kept.pictures);
+                Ok((phase, cost, features))
+            })
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        let units = phases
+            .iter()
+            .map(|(phase, cost, features)| {
+                let phase = *phase;
                 let config = experiment.phase(phase);
                 let part = config.batch / config.accumulation;
                 let architecture = experiment.architecture(phase);
@@ -122,6 +139,9 @@ impl Plan {
                     parameters: size.parameters,
                     trained_parameters: size.trained,
                     forward_macs: cost.macs.forward,
+                    frozen_macs: cost.frozen_macs,
+                    features: features.kept(),
+                    features_not_kept: features.reason().map(str::to_owned),
                     backward_macs: cost.macs.backward,
                     epochs: cost.epochs,
                     updates: cost.updates(),
@@ -138,7 +158,10 @@ impl Plan {
         .map(|(name, phase)| network(name, phase, experiment, &division));
         Ok(Self {
             networks: networks.into(),
-            ratios: Ratios::new(&compute),
+            ratios: Ratios::new(&compute, |phase| {
+                let planned = phases.iter().find(|(one, ..)| *one == phase);
+                planned.map_or_else(|| compute.phase(phase), |(_, cost, _)| *cost)
+            }),
             division,
             units,
             replaced,

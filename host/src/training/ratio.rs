@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::cost::{EqualCompute, depths, trained};
+use super::cost::{EqualCompute, PhaseCost, depths, trained};
 use crate::model::Trained;
 use crate::phase::Phase;
 use crate::run::Unit;
@@ -99,12 +99,24 @@ fn picture(compute: &EqualCompute<'_>, phase: Phase) -> Ratio {
     }
 }
 
+/// What a phase does not compute since features are kept; the reference implementation keeps none.
+fn saved(compute: &EqualCompute<'_>, phase: Phase, cost: &PhaseCost) -> Ratio {
+    let depths = depths(phase, compute.division, compute.experiment);
+    let frozen: usize = depths[..phase.module().unwrap_or(0)].iter().sum();
+    let all = cost.pictures();
+    let passes = all - cost.kept.map_or(all, |kept| kept.min(all));
+    Ratio {
+        macs: passes as f64 * cost.frozen_macs as f64,
+        blocks: passes as f64 * frozen as f64,
+        ..Ratio::default()
+    }
+}
+
 impl Ratios {
-    /// Counts what the phases cost.
-    pub(super) fn new(compute: &EqualCompute<'_>) -> Self {
+    /// Counts what the phases cost; `cost` says what of them is kept.
+    pub(super) fn new(compute: &EqualCompute<'_>, cost: impl Fn(Phase) -> PhaseCost) -> Self {
         let end_to_end = picture(compute, Phase::Baseline);
-        let pictures = |phase: Phase| compute.phase(phase).pictures() as f64;
-        let baseline = pictures(Phase::Baseline).max(1.0);
+        let baseline = (compute.phase(Phase::Baseline).pictures() as f64).max(1.0);
         let phases: Vec<Phase> = Unit::of_run(compute.division.len(), compute.experiment)
             .into_iter()
             .filter_map(|unit| match unit {
@@ -116,10 +128,15 @@ impl Ratios {
             .iter()
             .map(|phase| {
                 let share = picture(compute, *phase).map(end_to_end, |own, whole| own / whole);
+                let cost = cost(*phase);
+                let saved = saved(compute, *phase, &cost)
+                    .map(end_to_end, |saved, whole| saved / whole / baseline);
                 UnitRatio {
                     unit: phase.to_string(),
                     picture: share,
-                    whole: share.times(pictures(*phase) / baseline),
+                    whole: share
+                        .times(cost.pictures() as f64 / baseline)
+                        .map(saved, |whole, saved| whole - saved),
                 }
             })
             .collect();

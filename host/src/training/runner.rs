@@ -14,6 +14,7 @@ use super::assembly::{Assembly, Built};
 use super::cost::{EqualCompute, trained};
 use super::evaluation::{Answers, Validation};
 use super::fallback::Standby;
+use super::features::FrozenFeatures;
 use super::guides::{Guides, Seen, Wanted};
 use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
@@ -155,6 +156,7 @@ impl Runner {
             // A process can have ended between the two.
             let kept = self.prepared.experiment().checkpoint;
             self.folder.finish_checkpoints(unit, kept)?;
+            self.folder.forget_features(unit)?;
             observer.observe(&Event::UnitSkipped {
                 unit: unit.to_string(),
             })?;
@@ -286,6 +288,7 @@ impl Runner {
         self.folder.finish(unit, &weights, result)?;
         let kept = self.prepared.experiment().checkpoint;
         self.folder.finish_checkpoints(unit, kept)?;
+        self.folder.forget_features(unit)?;
         both.again(&finished)?;
         Ok(())
     }
@@ -334,6 +337,7 @@ impl Runner {
         let experiment = self.prepared.experiment();
         let plugins = self.prepared.phase(phase);
         let cost = self.cost(phase);
+        let features = FrozenFeatures::plan(&self.prepared, phase, &cost)?;
         let built = self.assembly().initial(phase)?;
         let guides = self.guides(phase)?;
         let origin = self.origin(&built.from);
@@ -345,7 +349,8 @@ impl Runner {
             batch: experiment.phase(phase).batch,
             trained_parameters: built.network.trained_parameter_count(),
         };
-        let notes = built.notes.into_iter().map(|note| Event::UnitNote {
+        let notes = built.notes.into_iter().chain(features.note());
+        let notes = notes.map(|note| Event::UnitNote {
             unit: unit.clone(),
             note,
         });
@@ -390,6 +395,7 @@ impl Runner {
             reference: &experiment.reference,
             device: &self.device.device,
             guides,
+            kept: features.kept(),
             folder: &self.folder,
             read_every: if self.device.waits_for_reads {
                 READ_EVERY_ON_GPU
@@ -459,6 +465,8 @@ impl Runner {
             updates,
             pictures,
             forward_macs: u128::from(pictures) * u128::from(cost.macs.forward)
+                - u128::from(outcome.seen.spared) * u128::from(cost.frozen_macs)
+                + u128::from(outcome.seen.kept) * u128::from(cost.frozen_macs)
                 + u128::from(outcome.seen.meta) * u128::from(meta_macs)
                 + u128::from(outcome.seen.teacher) * u128::from(teacher_macs),
             backward_macs: u128::from(pictures) * u128::from(cost.macs.backward) - saved,

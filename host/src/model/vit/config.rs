@@ -103,7 +103,7 @@ impl VitConfig {
     }
 
     /// Tokens in a picture: the patches and the class token.
-    pub(super) const fn tokens(&self) -> usize {
+    pub(in crate::model) const fn tokens(&self) -> usize {
         self.patches() + 1
     }
 

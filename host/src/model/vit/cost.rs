@@ -2,7 +2,8 @@
 
 use super::config::VitConfig;
 use crate::model::cost::{
-    Cost, Costs, Products, Trained, TrainingMacs, backward_macs, reference_macs, training_macs,
+    Cost, Costs, Products, Trained, TrainingMacs, backward_macs, prefix_macs, reference_macs,
+    training_macs,
 };
 
 /// Bytes of a value.
@@ -78,6 +79,11 @@ impl VitConfig {
         last: usize,
     ) -> u64 {
         backward_macs(&self.stage_products(depths), trained, last)
+    }
+
+    /// Multiplications per picture of a forward pass through the stages before `trained`.
+    pub(in crate::model) fn prefix_macs(&self, depths: &[usize], trained: usize) -> u64 {
+        prefix_macs(&self.stage_products(depths), trained)
     }
 
     /// The tokens of a batch, in bytes.

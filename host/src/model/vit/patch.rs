@@ -2,9 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 
 use super::config::VitConfig;
+use crate::kernels::linear::linear;
 use crate::model::initial::Initial;
 use crate::model::numerics::{Precision, float32};
 
@@ -64,7 +64,7 @@ impl PatchEmbedding {
         float32(linear(
             precision.operand(patches),
             precision.operand(weight),
-            Some(precision.operand(self.proj.bias.val())),
+            precision.operand(self.proj.bias.val()),
         ))
     }
 }

@@ -46,6 +46,12 @@ pub struct CheckpointState {
     pub seen_by_meta: u64,
     /// Pictures that another teacher saw.
     pub seen_by_teacher: u64,
+    /// Pictures whose features were kept.
+    #[serde(default)]
+    pub features_kept: u64,
+    /// Pictures that were trained on from kept features.
+    #[serde(default)]
+    pub features_used: u64,
     /// Pictures by the last module that the gradient of their loss entered from behind.
     pub reached: BTreeMap<usize, u64>,
     /// The last evaluation.

@@ -52,6 +52,8 @@ fn state(update: u64) -> CheckpointState {
         fallbacks: Vec::new(),
         seen_by_meta: 3,
         seen_by_teacher: u64::MAX,
+        features_kept: 0,
+        features_used: 0,
         reached: BTreeMap::from([(1, 7), (10, 8)]),
         score: None,
         evaluated: false,

@@ -96,6 +96,8 @@ impl PhaseTraining<'_> {
             fallbacks: state.fallbacks.clone(),
             seen_by_meta: state.seen.meta,
             seen_by_teacher: state.seen.teacher,
+            features_kept: state.seen.kept,
+            features_used: state.seen.spared,
             reached: state.reached.clone(),
             score: state.score.map(|score| CheckpointScore {
                 loss: Exact(score.loss),
@@ -215,6 +217,8 @@ impl PhaseTraining<'_> {
         state.seen = Seen {
             meta: saved.seen_by_meta,
             teacher: saved.seen_by_teacher,
+            kept: saved.features_kept,
+            spared: saved.features_used,
         };
         state.changed = saved.changed || changed;
         state.reached = saved.reached;

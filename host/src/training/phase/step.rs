@@ -26,11 +26,13 @@ impl PhaseTraining<'_> {
         let plain = self.device.clone().inner();
         let slice =
             |values: &[f32], size: usize| values[first * size..(first + pictures) * size].to_vec();
-        let images = TensorData::new(
-            slice(&batch.images, picture),
-            [pictures, channels, height, width],
-        );
-        let images = Tensor::<4>::from_data(images, &plain);
+        let images = (!batch.images.is_empty()).then(|| {
+            let images = TensorData::new(
+                slice(&batch.images, picture),
+                [pictures, channels, height, width],
+            );
+            Tensor::<4>::from_data(images, &plain)
+        });
         let labels = TensorData::new(batch.labels[first..first + pictures].to_vec(), [pictures]);
         let labels = Tensor::<1, Int>::from_data(labels, &plain);
         let soft_targets = batch.soft_targets.as_ref().map(|targets| {
@@ -42,10 +44,17 @@ impl PhaseTraining<'_> {
         let noise = self.noise(state.epoch, samples);
         let updates = self.cost.updates();
         let wanted = state.loss.wanted(state.update, updates);
-        let guidance = self.guides.ask(&images, wanted, &mut state.seen);
-        let forward = match self.phase {
-            Phase::Module(target) => state.network.forward_hybrid(images, target, &noise),
-            _ => state.network.forward(images.autodiff(), &noise),
+        let guidance = self.guides.ask(images.as_ref(), wanted, &mut state.seen);
+        let features = self.features_of(state, batch, first..first + pictures)?;
+        let forward = match (self.phase, features, images) {
+            (Phase::Module(target), Some(features), _) => {
+                state.network.forward_hybrid_from(features, target, &noise)
+            }
+            (Phase::Module(target), None, Some(images)) => {
+                state.network.forward_hybrid(images, target, &noise)
+            }
+            (_, _, Some(images)) => state.network.forward(images.autodiff(), &noise),
+            (.., None) => panic!("a batch has neither pictures nor features"),
         };
         let logits = forward.logits.clone().inner();
         let given = state

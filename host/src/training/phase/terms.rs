@@ -129,10 +129,9 @@ impl<'a> Terms<'a> {
         labels: &Tensor<1, Int>,
         soft_targets: Option<Tensor<2>>,
     ) -> Result<Given, TensorError> {
-        let features = |boundaries: Vec<Tensor<3>>| {
-            boundaries
-                .into_iter()
-                .enumerate()
+        let features = |boundaries: Vec<Tensor<3>>, first: usize| {
+            (first..)
+                .zip(boundaries)
                 .map(|(module, tensor)| Ok((module as u32, AnyTensor::from_tensor(tensor)?)))
                 .collect::<Result<Vec<_>, TensorError>>()
         };
@@ -147,8 +146,8 @@ impl<'a> Terms<'a> {
                 logits: AnyTensor::from_tensor(forward.logits)?,
                 class_ids: AnyTensor::from_ids(labels.clone().autodiff())?,
                 soft_targets: soft_targets.map(constant).transpose()?,
-                network_features: features(forward.boundaries)?,
-                meta_features: features(meta.collect())?,
+                network_features: features(forward.boundaries, forward.first)?,
+                meta_features: features(meta.collect(), 0)?,
                 weights: if self
                     .0
                     .iter()
