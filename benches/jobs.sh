@@ -61,9 +61,14 @@ if (($(sort -u "$scratch/digests" | wc -l) != 1)); then
     echo "the weights differ" >&2
     exit 1
 fi
-awk '{ print $2 / $1 }' "$scratch/times" | sort -n | awk '
-    { ratio[NR] = $1 }
+awk '{ print $2 / $1, $1, $2 }' "$scratch/times" | sort -n | awk '
+    {
+        ratio[NR] = $1
+        if (NR == 1 || $2 < alone) alone = $2
+        if (NR == 1 || $3 < shared) shared = $3
+    }
     END {
         median = NR % 2 ? ratio[(NR + 1) / 2] : (ratio[NR / 2] + ratio[NR / 2 + 1]) / 2
         printf "ratio: median %.3f, from %.3f to %.3f, in %d rounds\n", median, ratio[1], ratio[NR], NR
+        printf "ratio of the shortest times, %.2f s and %.2f s: %.3f\n", alone, shared, shared / alone
     }'

@@ -170,10 +170,6 @@ impl Listening {
     }
 
     /// Passes the first request on.
-    #[expect(
-        clippy::exit,
-        reason = "a signal ends the process while another thread works"
-    )]
     fn asked_to_stop(&self, signal: i32) {
         let mut state = self.state();
         state.signal = Some(signal);
