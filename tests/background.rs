@@ -66,6 +66,21 @@ pub(crate) fn updates(run: &Path, unit: &str) -> Vec<u64> {
         .collect()
 }
 
+/// The tiny experiment in `out`, with these assignments above it and further arguments.
+pub(crate) fn tiny(out: &Path, more: &[&str], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_incubate"));
+    command.args(["run", "digits", "--device", "cpu", "--out"]);
+    command.arg(out);
+    for assignment in TINY.iter().chain(&["fine-tune.epochs=1"]).chain(more) {
+        command.args(["--set", assignment]);
+    }
+    command.args(arguments).env("NO_COLOR", "1").env(
+        "XDG_CACHE_HOME",
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+    );
+    command
+}
+
 impl Background {
     /// Begins the tiny experiment in `out`, with these assignments above it and further arguments.
     pub(crate) fn tiny(out: &Path, more: &[&str], arguments: &[&str]) -> Self {
@@ -79,22 +94,16 @@ impl Background {
         arguments: &[&str],
         variables: &[(&str, &Path)],
     ) -> Self {
+        let mut command = tiny(out, more, arguments);
+        command.envs(variables.iter().copied());
+        Self::start(command)
+    }
+
+    /// Begins a command.
+    pub(crate) fn start(mut command: Command) -> Self {
         let output = tempfile::tempdir().unwrap();
         let file = |name: &str| File::create(output.path().join(name)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_incubate"));
-        command.args(["run", "digits", "--device", "cpu", "--out"]);
-        command.arg(out);
-        for assignment in TINY.iter().chain(&["fine-tune.epochs=1"]).chain(more) {
-            command.args(["--set", assignment]);
-        }
         command
-            .args(arguments)
-            .env(
-                "XDG_CACHE_HOME",
-                concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
-            )
-            .env("NO_COLOR", "1")
-            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("err"));

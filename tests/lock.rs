@@ -79,6 +79,12 @@ fn an_experiment_trains_with_a_plugin_of_a_registry() {
 
     // A newer version does not matter any more, and neither does the registry.
     drop(registry);
+    let beside: Vec<&str> = locked
+        .iter()
+        .map(|&word| if word == "out" { "beside" } else { word })
+        .chain(["--unit", "meta", "--jobs", "2"])
+        .collect();
+    here.incubate(&beside).succeeded();
     let again = here.incubate(&locked).succeeded();
     assert!(
         again.stderr.contains("every unit is finished"),

@@ -33,6 +33,8 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod interrupted;
 #[cfg(target_os = "linux")]
+mod jobs;
+#[cfg(target_os = "linux")]
 mod kills;
 mod laws;
 #[cfg(target_os = "linux")]

@@ -15,10 +15,10 @@ use crate::command::incubate;
 /// Long enough to be interrupted.
 const LONG: &str = "meta.epochs=20000";
 /// A stop takes no longer than this beyond what it has to wait for, on a busy machine.
-const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(15);
 
 /// A plugin of this kind that never answers, for calls that may take so many milliseconds.
-fn endless(table: &str, kind: &str, fallback: &str, deadline: u64) -> [String; 6] {
+pub(crate) fn endless(table: &str, kind: &str, fallback: &str, deadline: u64) -> [String; 6] {
     [
         format!(
             "{table}.plugin={}/tests/plugins/faulty-{kind}.wasm",
@@ -34,7 +34,7 @@ fn endless(table: &str, kind: &str, fallback: &str, deadline: u64) -> [String; 6
 
 /// That a stopped unit left nothing half written and nobody's lease.
 #[track_caller]
-fn assert_tidy(run: &Path, unit: &str) {
+pub(crate) fn assert_tidy(run: &Path, unit: &str) {
     let folder = run.join("units").join(unit);
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

@@ -122,6 +122,17 @@ pub enum Event {
         /// A sentence.
         text: String,
     },
+    /// A unit is done by a process of its own, beside those of others.
+    ProcessStarted {
+        /// The unit.
+        unit: String,
+        /// The number of the process.
+        process: u32,
+        /// Its device: `cpu`, or `wgpu:N`.
+        device: String,
+        /// Threads that it computes with on the CPU.
+        threads: usize,
+    },
     /// A unit was found finished in the run folder.
     UnitSkipped {
         /// The unit.
@@ -192,6 +203,7 @@ pub enum Event {
         /// The global norm of the gradients before clipping, when they are clipped.
         gradient_norm: Option<f64>,
         /// Pictures per second since the unit began, evaluations not counted.
+        #[serde(deserialize_with = "number_or_null")]
         pictures_per_second: f64,
     },
     /// The validation pictures were classified.
@@ -229,7 +241,8 @@ pub enum Event {
         plugin: String,
         /// The metric's name.
         name: String,
-        /// Its value.
+        /// Its value; `null` in JSON when it is not finite.
+        #[serde(deserialize_with = "number_or_null")]
         value: f64,
     },
     /// What a plugin cost since the unit began; after every epoch, and from time to time in a long
@@ -256,6 +269,7 @@ pub enum Event {
         /// Seconds of training, the plugins' included, evaluations not.
         seconds: f64,
         /// The plugin's share of those.
+        #[serde(deserialize_with = "number_or_null")]
         share: f64,
     },
     /// The call in which a plugin failed was written down; a run that ends with it says so in its
@@ -300,6 +314,41 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The unit that it is about; none when it is about the whole run. What became of the partition
+    /// scheme has the name `partition`.
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Self::RunStarted { .. }
+            | Self::Note { .. }
+            | Self::PicturesLeftOut { .. }
+            | Self::RunFinished { .. } => None,
+            Self::PluginReplaced(Replacement { unit, .. })
+            | Self::RolledBack(RollBack { unit, .. })
+            | Self::ProcessStarted { unit, .. }
+            | Self::UnitSkipped { unit }
+            | Self::UnitStarted { unit, .. }
+            | Self::UnitNote { unit, .. }
+            | Self::Resumed { unit, .. }
+            | Self::Update { unit, .. }
+            | Self::Evaluated { unit, .. }
+            | Self::PluginMessage { unit, .. }
+            | Self::PluginMetric { unit, .. }
+            | Self::PluginCost { unit, .. }
+            | Self::FailureRecorded { unit, .. }
+            | Self::RecordingStopped { unit, .. }
+            | Self::UnitFinished { unit, .. } => Some(unit),
+        }
+    }
+}
+
+/// JSON has no word for what is not a number.
+pub(crate) fn number_or_null<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
+}
+
 /// Somebody who is told what happens.
 pub trait Observer {
     /// Called in the order of the events. An error stops the run.
@@ -307,4 +356,25 @@ pub trait Observer {
     /// # Errors
     /// When the event could not be kept or shown.
     fn observe(&mut self, event: &Event) -> std::io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_can_be_read_from_its_line() {
+        for value in [0.25, f64::NAN, f64::INFINITY] {
+            let event = Event::PluginMetric {
+                unit: "module.1".to_owned(),
+                plugin: "focal".to_owned(),
+                name: "hard".to_owned(),
+                value,
+            };
+            let line = serde_json::to_string(&event).unwrap();
+            let read: Event = serde_json::from_str(&line).unwrap();
+            assert_eq!(read.unit(), Some("module.1"));
+            assert_eq!(read == event, value.is_finite(), "{line}");
+        }
+    }
 }

@@ -120,6 +120,15 @@ pub(super) struct RunOptions {
     /// Do only this unit (meta, module.0, …, assemble, fine-tune, baseline); may be repeated.
     #[arg(long = "unit", value_name = "UNIT")]
     pub(super) units: Vec<String>,
+    /// Do up to N units at the same time, each in a process of its own: modules beside each other, and the
+    /// baseline beside all of them. They share the CPU's cores out, or the GPUs of one kind if there
+    /// are several, and each needs its own memory. On the CPU the weights are the same bits. It pays
+    /// where a unit alone does not keep the machine busy.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: u16,
+    /// Do one unit for the process that started this one with `--jobs`, and hear it on standard input.
+    #[arg(long, hide = true, requires = "out", conflicts_with = "jobs")]
+    pub(super) orders_from_stdin: bool,
     /// Record every call of a plugin for `incubate plugin replay`, up to MIB mebibytes a unit.
     #[arg(long, value_name = "MIB", num_args = 0..=1, require_equals = true, default_missing_value = "64")]
     pub(super) record_plugins: Option<u32>,

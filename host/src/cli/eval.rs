@@ -8,11 +8,9 @@ use thiserror::Error;
 
 use super::arguments::EvalOptions;
 use super::number::{percent, thousands};
-use super::sandbox::plugin_host;
 use super::{print, print_json, sources, table};
-use crate::experiment::Resolved;
 use crate::run::{RunError, RunFolder, Unit};
-use crate::training::{Answers, Changed, ClassScore, Confusion, FIRST, Runner, prepare};
+use crate::training::{Answers, Changed, ClassScore, Confusion, FIRST, Runner};
 use crate::{device, drawing, output};
 
 /// A wrong use of the command.
@@ -38,9 +36,7 @@ pub(super) fn eval(options: &EvalOptions) -> Result<()> {
         }
         .into());
     };
-    let mut host = plugin_host()?;
-    sources::supply_recorded(&mut host, &experiment, &record)?;
-    let prepared = prepare(Resolved::recorded(experiment)?, &host)?;
+    let prepared = sources::recorded(experiment, &record)?;
     let names = prepared.resolved.dataset.classes.clone();
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let runner = Runner::open(prepared, &options.run, device, Changed::Refused)?;

@@ -6,6 +6,7 @@ use anyhow::Error;
 
 use super::check::CheckError;
 use super::eval::EvalError;
+use super::jobs::UnitFailed;
 use super::signals::Interrupted;
 use crate::builder::NewError;
 use crate::data::DataError;
@@ -98,6 +99,14 @@ const CLASSES: [Class; 14] = [
     INTERRUPTED,
     TERMINATED,
 ];
+
+/// The class with this status; that of what is unexpected for one that none has.
+pub(super) fn class_of(status: Option<i32>) -> Class {
+    CLASSES
+        .into_iter()
+        .find(|class| Some(class.status.into()) == status)
+        .unwrap_or(UNEXPECTED)
+}
 
 /// The table of the statuses as a sentence, for the end of `--help`.
 pub(super) fn summary() -> String {
@@ -229,6 +238,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<Class> {
             RunError::Held { .. } | RunError::LeaseLost { .. } => TAKEN,
             _ => RUN_FOLDER,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<UnitFailed>() {
+        return Some(error.class());
     }
     if let Some(error) = cause.downcast_ref::<Interrupted>() {
         return Some(error.class());

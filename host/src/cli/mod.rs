@@ -3,10 +3,12 @@
 
 mod add;
 mod arguments;
+mod audience;
 mod bench;
 mod board;
 mod build;
 mod check;
+mod child;
 mod data;
 mod devices;
 mod doctor;
@@ -16,9 +18,11 @@ mod export;
 mod failure;
 mod import;
 mod init;
+mod jobs;
 mod list;
 mod new;
 mod number;
+mod orders;
 mod plan;
 mod plugin;
 mod progress;

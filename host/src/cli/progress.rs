@@ -1,10 +1,11 @@
-//! Showing events to a person: a bar where there is a terminal, plain lines elsewhere.
+//! Showing events to a person: a bar for every unit under way where there is a terminal, plain lines
+//! elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::board::Board;
 use super::number::{percent, seconds, small_percent, thousands};
@@ -18,7 +19,7 @@ const NAMED: usize = 8;
 /// Updates over which the shown loss and accuracy are averaged.
 const AVERAGED: usize = 50;
 
-/// The unit that is being trained.
+/// A unit that is being trained.
 struct Training {
     unit: String,
     epochs: u32,
@@ -35,18 +36,26 @@ struct Training {
 
 /// Writes progress to standard error.
 pub(super) struct Progress {
-    training: Option<Training>,
+    /// The units under way, in the order in which they began.
+    training: Vec<Training>,
     /// Whoever else writes to the terminal.
     board: Board,
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.clear();
+        self.training.iter_mut().for_each(Training::clear);
     }
 }
 
 impl Training {
+    /// Takes the bar away.
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
     /// The mean of the recent losses and accuracies.
     fn recent(&self) -> (f64, f64) {
         let count = self.recent.len().max(1) as f64;
@@ -81,46 +90,52 @@ impl Training {
 }
 
 impl Progress {
-    /// Nothing is shown yet; lines go beside the bar of the board.
+    /// Nothing is shown yet; lines go beside the bars of the board.
     pub(super) fn new(board: Board) -> Self {
         Self {
-            training: None,
+            training: Vec::new(),
             board,
         }
     }
 
-    /// A line beside the bar.
+    /// A line beside the bars.
     fn line(&self, text: &str) -> io::Result<()> {
         self.board.line(text)
     }
 
-    /// Takes the bar away.
-    fn clear(&mut self) {
-        self.board.draws(None);
-        if let Some(bar) = self.training.take().and_then(|training| training.bar) {
-            bar.finish_and_clear();
+    /// The unit with this name, if it is under way.
+    fn training(&mut self, unit: &str) -> Option<&mut Training> {
+        self.training
+            .iter_mut()
+            .find(|training| training.unit == unit)
+    }
+
+    /// A unit is under way no more.
+    pub(super) fn end(&mut self, unit: &str) {
+        if let Some(training) = self.training(unit) {
+            training.clear();
         }
+        self.training.retain(|training| training.unit != unit);
     }
 
     /// A line that begins with the unit.
     fn unit_line(&self, unit: &str, text: &str) -> io::Result<()> {
-        let bold = anstyle::Style::new().bold();
-        self.line(&format!("{bold}{unit:>12}{bold:#}  {text}"))
+        self.board.unit_line(unit, text)
     }
 
     /// Begins a unit.
     fn start(&mut self, unit: &str, epochs: u32, updates: u64, batch: usize) {
-        let bar = (epochs > 0 && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(updates), ProgressDrawTarget::stderr());
+        self.end(unit);
+        let bar = (epochs > 0).then(|| {
             let style = ProgressStyle::with_template("{prefix:>12}  {bar:20} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
                 .progress_chars("=> ");
-            bar.set_style(style);
-            bar.set_prefix(unit.to_owned());
-            bar
+            self.board.bar(updates, |bar| {
+                bar.set_style(style);
+                bar.set_prefix(unit.to_owned());
+            })
         });
-        self.board.draws(bar.clone());
-        self.training = Some(Training {
+        self.training.push(Training {
             unit: unit.to_owned(),
             epochs,
             updates,
@@ -130,33 +145,34 @@ impl Progress {
             recent: VecDeque::new(),
             validation: None,
             shares: BTreeMap::new(),
-            bar,
+            bar: bar.flatten(),
         });
     }
 
     /// Shows an update: on the bar at once, as a line from time to time.
     fn update(
         &mut self,
+        unit: &str,
         epoch: u32,
         update: u64,
         rate: f64,
         pictures_per_second: f64,
     ) -> io::Result<()> {
-        let Some(training) = &mut self.training else {
+        let Some(training) = self.training(unit) else {
             return Ok(());
         };
-        let last = training.last_line.unwrap_or(training.begun);
-        let due = last.elapsed() >= BETWEEN_LINES;
         let text = training.describe(epoch, update, rate, pictures_per_second);
         if let Some(bar) = &training.bar {
             bar.set_position(update + 1);
             bar.set_message(text);
-        } else if due {
-            training.last_line = Some(Instant::now());
-            let unit = training.unit.clone();
-            self.unit_line(&unit, &text)?;
+            return Ok(());
         }
-        Ok(())
+        let last = training.last_line.unwrap_or(training.begun);
+        if last.elapsed() < BETWEEN_LINES {
+            return Ok(());
+        }
+        training.last_line = Some(Instant::now());
+        self.unit_line(unit, &text)
     }
 }
 
@@ -197,12 +213,22 @@ impl Observer for Progress {
                 Ok(())
             }
             Event::RolledBack(roll_back) => {
-                if let Some(training) = &mut self.training {
+                if let Some(training) = self.training(&roll_back.unit) {
                     training.recent.clear();
                 }
                 let style = anstyle::AnsiColor::Yellow.on_default().bold();
                 let text = format!("{style}warning{style:#}: {roll_back}");
                 self.unit_line(&roll_back.unit, &text)
+            }
+            Event::ProcessStarted {
+                unit,
+                process,
+                device,
+                threads,
+            } => {
+                let plural = if *threads == 1 { "" } else { "s" };
+                let text = format!("process {process} on {device}, {threads} thread{plural}");
+                self.unit_line(unit, &text)
             }
             Event::UnitSkipped { unit } => self.unit_line(unit, "finished before"),
             Event::UnitStarted {
@@ -243,6 +269,7 @@ impl Observer for Progress {
                 self.unit_line(unit, &text)
             }
             Event::Update {
+                unit,
                 epoch,
                 update,
                 loss,
@@ -251,16 +278,16 @@ impl Observer for Progress {
                 pictures_per_second,
                 ..
             } => {
-                if let Some(training) = &mut self.training {
+                if let Some(training) = self.training(unit) {
                     if training.recent.len() == AVERAGED {
                         training.recent.pop_front();
                     }
                     training.recent.push_back((*loss, *accuracy));
                 }
-                self.update(*epoch, *update, *rate, *pictures_per_second)
+                self.update(unit, *epoch, *update, *rate, *pictures_per_second)
             }
-            Event::Evaluated { accuracy, .. } => {
-                if let Some(training) = &mut self.training {
+            Event::Evaluated { unit, accuracy, .. } => {
+                if let Some(training) = self.training(unit) {
                     training.validation = Some(*accuracy);
                 }
                 Ok(())
@@ -283,7 +310,7 @@ impl Observer for Progress {
                 seconds: took,
                 ..
             } => {
-                self.clear();
+                self.end(unit);
                 let text = format!(
                     "validation accuracy {}, loss {loss:.4}, took {}",
                     percent(*accuracy),
@@ -292,12 +319,13 @@ impl Observer for Progress {
                 self.unit_line(unit, &text)
             }
             Event::PluginCost {
+                unit,
                 role,
                 plugin,
                 share,
                 ..
             } => {
-                if let Some(training) = &mut self.training {
+                if let Some(training) = self.training(unit) {
                     let which = (role.clone(), plugin.clone());
                     training.shares.insert(which, *share);
                 }

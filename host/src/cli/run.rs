@@ -1,45 +1,37 @@
 //! `incubate run`.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::arguments::RunOptions;
-use super::board::{Board, Kept};
+use super::audience::Audience;
+use super::board::{Board, Reader};
+use super::jobs::Jobs;
 use super::number::{loss, percent, seconds, short, thousands};
-use super::progress::Progress;
 use super::signals::Listening;
-use super::{print, print_json, sources, table};
-use crate::event::{Event, Observer};
+use super::{orders, print, print_json, sources, table};
 use crate::phase::Phase;
 use crate::run::Unit;
-use crate::training::{Changed, FIRST, Report, Runner, Spent};
+use crate::training::{Changed, FIRST, Prepared, Report, Runner, Spent};
 use crate::{device, experiment};
-
-/// Writes events as lines of JSON to standard output.
-struct Lines;
-
-impl Observer for Lines {
-    fn observe(&mut self, event: &Event) -> io::Result<()> {
-        let mut stdout = anstream::stdout().lock();
-        serde_json::to_writer(&mut stdout, event)?;
-        stdout.write_all(b"\n")
-    }
-}
 
 /// Trains the units that were asked for and prints the table.
 pub(super) fn run(options: &RunOptions) -> Result<()> {
-    let board = Board::new(options.json);
+    let board = Board::new(if options.orders_from_stdin {
+        Reader::Parent
+    } else if options.json {
+        Reader::Program
+    } else {
+        Reader::Person
+    });
     let listening = Listening::start(&board)?;
-    let reference = sources::experiment_of(&options.experiment, options.out.as_deref());
-    let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
-    let out = options
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
-    let name = options.experiment.experiment.as_deref();
-    let mut prepared = sources::prepared(resolved, name, &options.sources)?;
+    let (mut prepared, out) = if options.orders_from_stdin {
+        orders::prepared(options.out.as_deref(), &listening)?
+    } else {
+        prepared(options)?
+    };
     prepared.record_calls = options.record_plugins.map(|mib| u64::from(mib) << 20);
     let device = device::choose(options.device.device, options.device.allow_software_gpu)?;
     let changed = if options.changed {
@@ -58,26 +50,49 @@ pub(super) fn run(options: &RunOptions) -> Result<()> {
             .collect::<Result<_, _>>()?
     };
     listening.work_begins();
-    let ran = |next: &mut dyn Observer| {
-        let mut kept = Kept {
+    let begun = Instant::now();
+    let mut audience = Audience::new(&board, listening.stop());
+    if options.jobs > 1 {
+        Jobs {
+            runner: &runner,
+            out: &out,
+            options,
             board: &board,
-            next,
-        };
-        runner
-            .run(&units, &mut kept)
-            .map_err(|error| listening.explain(error))
-    };
-    if options.json {
-        ran(&mut Lines)?;
-        print_json(&serde_json::json!({ "event": "report", "report": runner.report()? }))
+            listening: &listening,
+        }
+        .run(&units, &mut audience)?;
     } else {
-        ran(&mut Progress::new(board.clone()))?;
-        show(&runner.report()?, &out)
+        runner
+            .run(&units, &mut audience)
+            .map_err(|error| listening.explain(error))?;
+    }
+    drop(audience);
+    match board.reader() {
+        Reader::Person => {
+            let clock = (options.jobs > 1).then(|| begun.elapsed());
+            show(&runner.report()?, &out, clock)
+        }
+        Reader::Program => {
+            print_json(&serde_json::json!({ "event": "report", "report": runner.report()? }))
+        }
+        Reader::Parent => Ok(()),
     }
 }
 
-/// Prints the table of a run.
-fn show(report: &Report, out: &Path) -> Result<()> {
+/// The experiment that is asked for, with its plugins, and the run folder.
+fn prepared(options: &RunOptions) -> Result<(Prepared, PathBuf)> {
+    let reference = sources::experiment_of(&options.experiment, options.out.as_deref());
+    let resolved = experiment::load(reference.as_deref(), &options.experiment.assignments)?;
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("runs").join(&resolved.experiment.name));
+    let name = options.experiment.experiment.as_deref();
+    Ok((sources::prepared(resolved, name, &options.sources)?, out))
+}
+
+/// Prints the table of a run, of which some units shared the machine for so long.
+fn show(report: &Report, out: &Path, clock: Option<Duration>) -> Result<()> {
     if report.rows.is_empty() {
         return Ok(());
     }
@@ -125,6 +140,12 @@ fn show(report: &Report, out: &Path) -> Result<()> {
         "MACs: multiply-accumulate operations of training, forward and backward; frozen parts count",
     )?;
     print("for what they cost. In parallel: the modules at the same time, the slowest counts.")?;
+    if let Some(clock) = clock {
+        print(&format!(
+            "Units shared this machine, so each took longer than alone; all that was done now took {}.",
+            seconds(clock.as_secs_f64())
+        ))?;
+    }
     print(
         "Loss: plain cross-entropy over the validation pictures, whatever was trained. In a hybrid, [n]",
     )?;

@@ -4,10 +4,18 @@
 //! run has begun there is nothing to lose, and the process ends at once. A second request, half
 //! a second later or more, ends the process from inside of the signal handler, whatever its threads
 //! do: files of a run appear whole or not at all, so that harms none. SIGUSR1 asks where the run is.
+//!
+//! The process of a unit that `run --jobs` started hears its parent, too (see `orders`): Ctrl-C in a
+//! terminal reaches both, and asking twice this way is never the second request.
+
+use std::io::BufRead;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use anyhow::{Error, Result};
 use thiserror::Error;
 
+use super::board::{Board, Reader};
 use super::exit::{self, Class};
 use crate::spelling::shell_word;
 use crate::stop::Stop;
@@ -19,14 +27,14 @@ const SIGTERM: i32 = 15;
 
 /// A run that ended because somebody asked.
 #[derive(Debug, Error)]
-#[error("{source}; to go on: {command}")]
+#[error("{what}{}", to_go_on(command.as_deref()))]
 pub(super) struct Interrupted {
     /// The signal.
     signal: i32,
     /// What the run says.
-    source: TrainError,
-    /// What to type.
-    command: String,
+    what: String,
+    /// What to type; none where somebody else says that.
+    command: Option<String>,
 }
 
 impl Interrupted {
@@ -34,6 +42,11 @@ impl Interrupted {
     pub(super) const fn class(&self) -> Class {
         class_of(self.signal)
     }
+}
+
+/// The end of the sentence.
+fn to_go_on(command: Option<&str>) -> String {
+    command.map_or_else(String::new, |command| format!("; to go on: {command}"))
 }
 
 /// What a process that ended by this signal answers.
@@ -63,120 +76,102 @@ fn command() -> String {
     words.join(" ")
 }
 
-pub(super) use self::listening::Listening;
-
-impl Listening {
-    /// Says of a run that was stopped by which signal, and how it goes on.
-    pub(super) fn explain(&self, error: TrainError) -> Error {
-        match self.signal() {
-            Some(signal) if error.is_stop() => Interrupted {
-                signal,
-                source: error,
-                command: command(),
-            }
-            .into(),
-            _ => error.into(),
-        }
-    }
+/// What the threads that hear requests share with the command.
+#[derive(Debug, Default)]
+struct State {
+    /// Whether there is something that a stop could lose.
+    working: bool,
+    /// The signal that asked to stop.
+    signal: Option<i32>,
 }
 
-#[cfg(unix)]
-mod listening {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-    use std::thread;
-    use std::time::Duration;
+/// Requests are heard from the making of this to the end of the process.
+#[derive(Clone, Debug)]
+pub(super) struct Listening {
+    board: Board,
+    stop: Stop,
+    state: Arc<Mutex<State>>,
+}
 
-    use signal_hook::consts::SIGUSR1;
-    use signal_hook::flag;
-    use signal_hook::iterator::Signals;
-
-    use super::{Result, SIGINT, SIGTERM, Stop, class_of};
-    use crate::cli::board::Board;
-
-    /// Signals that come in this time are one request: `timeout` sends its signal to the process and to
-    /// the group of the process, so that it comes twice.
-    const ONE_REQUEST: Duration = Duration::from_millis(500);
-
-    /// What the thread that hears signals shares with the command.
-    #[derive(Debug, Default)]
-    struct State {
-        /// Whether there is something that a stop could lose.
-        working: bool,
-        /// The signal that asked to stop.
-        signal: Option<i32>,
+impl Listening {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn start(board: &Board) -> Result<Self> {
+        let listening = Self {
+            board: board.clone(),
+            stop: Stop::default(),
+            state: Arc::default(),
+        };
+        #[cfg(unix)]
+        unix::listen(&listening)?;
+        Ok(listening)
     }
 
-    /// Signals are heard from the making of this to the end of the process.
-    #[derive(Debug)]
-    pub(in crate::cli) struct Listening {
-        stop: Stop,
-        state: Arc<Mutex<State>>,
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-        state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes the lines of `requests` for requests to stop, however many there are. Their end means that
+    /// whoever could ask is gone, which is the first request, or else the second one.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(super) fn hear(&self, requests: impl BufRead + Send + 'static) -> Result<()> {
+        let listening = self.clone();
+        thread::Builder::new()
+            .name("requests".to_owned())
+            .spawn(move || {
+                let mut asked = false;
+                // What cannot be read any more has ended.
+                for _ in requests.lines().map_while(Result::ok) {
+                    listening.asked_to_stop(SIGTERM);
+                    asked = true;
+                }
+                if asked {
+                    end_at_once();
+                }
+                listening.asked_to_stop(SIGTERM);
+            })?;
+        Ok(())
     }
 
-    impl Listening {
-        /// Begins to listen.
-        ///
-        /// # Errors
-        /// When the system refuses.
-        pub(in crate::cli) fn start(board: &Board) -> Result<Self> {
-            let impatient = Arc::new(AtomicBool::new(false));
-            for signal in [SIGINT, SIGTERM] {
-                flag::register_conditional_default(signal, Arc::clone(&impatient))?;
-            }
-            let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-            let listening = Self {
-                stop: Stop::default(),
-                state: Arc::default(),
-            };
-            let (stop, state) = (listening.stop.clone(), Arc::clone(&listening.state));
-            let board = board.clone();
-            thread::Builder::new()
-                .name("signals".to_owned())
-                .spawn(move || {
-                    for signal in signals.forever() {
-                        if signal == SIGUSR1 {
-                            board.tell();
-                        } else {
-                            asked_to_stop(signal, &stop, &state, &board);
-                            let impatient = Arc::clone(&impatient);
-                            thread::spawn(move || {
-                                thread::sleep(ONE_REQUEST);
-                                impatient.store(true, Ordering::Relaxed);
-                            });
-                        }
-                    }
-                })?;
-            Ok(listening)
-        }
+    /// What the run has to look at.
+    pub(super) fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
 
-        /// What the run has to look at.
-        pub(in crate::cli) fn stop(&self) -> Stop {
-            self.stop.clone()
-        }
+    /// From now on there is something to lose.
+    pub(super) fn work_begins(&self) {
+        self.state().working = true;
+    }
 
-        /// From now on there is something to lose.
-        pub(in crate::cli) fn work_begins(&self) {
-            lock(&self.state).working = true;
+    /// Says of a run that was stopped by which signal, and how it goes on.
+    pub(super) fn explain(&self, error: TrainError) -> Error {
+        if error.is_stop() {
+            self.interrupted(error.to_string())
+                .map_or_else(|| error.into(), Error::from)
+        } else {
+            error.into()
         }
+    }
 
-        /// The signal that asked to stop, if one did.
-        pub(in crate::cli) fn signal(&self) -> Option<i32> {
-            lock(&self.state).signal
-        }
+    /// The end of a run that was stopped, which has this to say, if a signal asked.
+    pub(super) fn interrupted(&self, what: String) -> Option<Interrupted> {
+        let signal = self.state().signal?;
+        // The parent says how the whole run goes on.
+        let command = (self.board.reader() != Reader::Parent).then(command);
+        Some(Interrupted {
+            signal,
+            what,
+            command,
+        })
     }
 
     /// Passes the first request on.
-    #[expect(
-        clippy::exit,
-        reason = "a signal ends the process while another thread works"
-    )]
-    fn asked_to_stop(signal: i32, stop: &Stop, state: &Mutex<State>, board: &Board) {
-        let mut state = lock(state);
+    fn asked_to_stop(&self, signal: i32) {
+        let mut state = self.state();
         state.signal = Some(signal);
         let name = if signal == SIGTERM {
             "SIGTERM"
@@ -186,46 +181,74 @@ mod listening {
         let event = serde_json::json!({ "event": "stopping", "signal": name });
         if !state.working {
             // The lock is held to the end, so that no work begins in between.
-            board.announce("stopped before the run began", &event);
+            self.board.announce("stopped before the run began", &event);
             std::process::exit(class_of(signal).status.into());
         }
-        stop.ask();
-        board.announce(
+        self.stop.ask();
+        self.board.announce(
             "stopping after this update; press Ctrl-C again to stop at once",
             &event,
         );
     }
 }
 
+/// Ends the process whatever its threads do, as a second signal does.
+#[cfg(unix)]
+fn end_at_once() -> ! {
+    signal_hook::low_level::exit(exit::TERMINATED.status.into())
+}
+
+/// Ends the process whatever its threads do.
 #[cfg(not(unix))]
-mod listening {
-    use super::{Result, Stop};
-    use crate::cli::board::Board;
+#[expect(
+    clippy::exit,
+    reason = "somebody does not want to wait for the threads"
+)]
+fn end_at_once() -> ! {
+    std::process::exit(exit::TERMINATED.status.into())
+}
 
-    /// Where there are no such signals, Ctrl-C ends the process at once.
-    #[derive(Debug)]
-    pub(in crate::cli) struct Listening;
+#[cfg(unix)]
+mod unix {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
 
-    impl Listening {
-        /// Does nothing.
-        ///
-        /// # Errors
-        /// Never.
-        pub(in crate::cli) fn start(_board: &Board) -> Result<Self> {
-            Ok(Self)
+    use signal_hook::consts::SIGUSR1;
+    use signal_hook::flag;
+    use signal_hook::iterator::Signals;
+
+    use super::{Listening, Result, SIGINT, SIGTERM};
+
+    /// Signals that come in this time are one request: `timeout` sends its signal to the process and to
+    /// the group of the process, so that it comes twice.
+    const ONE_REQUEST: Duration = Duration::from_millis(500);
+
+    /// Begins to listen to signals. Where there are none, Ctrl-C ends the process at once.
+    pub(super) fn listen(listening: &Listening) -> Result<()> {
+        let impatient = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&impatient))?;
         }
-
-        /// What the run has to look at.
-        pub(in crate::cli) fn stop(&self) -> Stop {
-            Stop::default()
-        }
-
-        /// Does nothing.
-        pub(in crate::cli) fn work_begins(&self) {}
-
-        /// No signal was heard.
-        pub(in crate::cli) fn signal(&self) -> Option<i32> {
-            None
-        }
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+        let listening = listening.clone();
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    if signal == SIGUSR1 {
+                        listening.board.tell();
+                    } else {
+                        listening.asked_to_stop(signal);
+                        let impatient = Arc::clone(&impatient);
+                        thread::spawn(move || {
+                            thread::sleep(ONE_REQUEST);
+                            impatient.store(true, Ordering::Relaxed);
+                        });
+                    }
+                }
+            })?;
+        Ok(())
     }
 }

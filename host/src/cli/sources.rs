@@ -123,8 +123,15 @@ pub(super) fn experiment_of(options: &ExperimentOptions, out: Option<&Path>) -> 
     options.experiment.clone().or_else(recorded)
 }
 
+/// The experiment of a run that is there, with the plugins that its record names.
+pub(super) fn recorded(experiment: Experiment, record: &RunRecord) -> Result<Prepared> {
+    let mut host = plugin_host()?;
+    supply_recorded(&mut host, &experiment, record)?;
+    Ok(prepare(Resolved::recorded(experiment)?, &host)?)
+}
+
 /// Makes the sandbox know the plugins of a run by the digests in its record.
-pub(super) fn supply_recorded(
+fn supply_recorded(
     host: &mut PluginHost,
     experiment: &Experiment,
     record: &RunRecord,

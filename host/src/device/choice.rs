@@ -150,6 +150,28 @@ pub(super) fn decide(
     }
 }
 
+/// The devices that processes are shared out to that work at the same time: the adapter that is
+/// taken, and the others of its kind where `choice` leaves open which.
+pub(super) fn several(
+    choice: DeviceChoice,
+    adapters: &[Adapter],
+    built: bool,
+    allow_software: bool,
+) -> Result<Vec<DeviceChoice>, DeviceError> {
+    let Some(taken) = decide(choice, adapters, built, allow_software)?.0 else {
+        return Ok(vec![DeviceChoice::Cpu]);
+    };
+    let kind = adapters[taken].kind;
+    let alone = matches!(choice, DeviceChoice::Wgpu(Some(_))) || kind == AdapterKind::Software;
+    let together = adapters.iter().filter(|adapter| {
+        let index = adapter.index;
+        index == taken || !alone && adapter.kind == kind && usable(choice, adapter, false).is_ok()
+    });
+    Ok(together
+        .map(|adapter| DeviceChoice::Wgpu(Some(adapter.index)))
+        .collect())
+}
+
 /// A real GPU without a known fault, else the CPU.
 fn automatic(adapters: &[Adapter], built: bool) -> (Option<usize>, String) {
     if !built {
@@ -320,5 +342,29 @@ mod tests {
         let (taken, _) = decide(DeviceChoice::Wgpu(None), &[software(0), card], true, false)
             .expect("a card behind a software adapter");
         assert_eq!(taken, Some(1));
+    }
+
+    #[test]
+    fn processes_share_the_adapters_of_one_kind() {
+        let card = |index| adapter(index, "card", AdapterKind::Discrete);
+        let small = adapter(0, "small", AdapterKind::Integrated);
+        let mixed = [small, software(1), card(2), card(3)];
+        let cards = [software(0), card(1), faulty(2), card(3)];
+        let devices = |choice, adapters: &[Adapter], allow| {
+            let devices = several(choice, adapters, true, allow).expect("a device");
+            devices.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (auto, any) = (DeviceChoice::Auto, DeviceChoice::Wgpu(None));
+        for choice in [auto, any] {
+            // A unit on a card of another kind would be waited for.
+            assert_eq!(devices(choice, &mixed, false), ["wgpu:0"]);
+            assert_eq!(devices(choice, &cards, false), ["wgpu:1", "wgpu:3"]);
+        }
+        let third = DeviceChoice::Wgpu(Some(3));
+        assert_eq!(devices(third, &cards, false), ["wgpu:3"]);
+        assert_eq!(devices(any, &[software(0), software(1)], true), ["wgpu:0"]);
+        assert_eq!(devices(auto, &[software(0)], true), ["cpu"]);
+        assert_eq!(devices(DeviceChoice::Cpu, &cards, true), ["cpu"]);
+        several(any, &[software(0)], true, false).expect_err("software needs permission");
     }
 }

@@ -57,6 +57,24 @@ pub fn choose(choice: DeviceChoice, allow_software: bool) -> Result<Chosen, Devi
     })
 }
 
+/// The devices to share processes out to that work at the same time, where `choice` is what all of
+/// them have to go by: with several GPUs of one kind each is listed, unless one of them is named. Never
+/// empty.
+///
+/// # Errors
+///
+/// As [`choose`].
+pub fn several(
+    choice: DeviceChoice,
+    allow_software: bool,
+) -> Result<Vec<DeviceChoice>, DeviceError> {
+    let adapters = match choice {
+        DeviceChoice::Cpu => Vec::new(),
+        DeviceChoice::Auto | DeviceChoice::Wgpu(_) => list(),
+    };
+    choice::several(choice, &adapters, adapter::BUILT, allow_software)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

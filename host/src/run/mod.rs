@@ -15,6 +15,7 @@
 //! RUN/units/NAME/result.json          written last: the unit is finished
 //! ```
 
+mod backlog;
 mod calls;
 mod checkpoint;
 mod error;
@@ -29,6 +30,7 @@ mod seal;
 mod state;
 mod unit;
 
+pub use backlog::Backlog;
 pub use calls::CallWriter;
 pub use checkpoint::{
     AVERAGE_FILE, CHECKPOINT_FORMAT, CheckpointOrigin, CheckpointScore, CheckpointState,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Replacement, RollBack};
+use crate::event::{Replacement, RollBack, number_or_null};
 use crate::plugin::{Grants, LimitsConfig, ModuleDepth};
 
 /// The version of the run folder's layout.
@@ -161,9 +161,4 @@ pub struct Imported {
     pub sha256: String,
     /// The key of the weights in it; empty when the file is the weights.
     pub key: String,
-}
-
-/// JSON has no word for what is not a number.
-fn number_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Option::<f64>::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }

@@ -2,6 +2,7 @@
 
 mod import;
 mod open;
+mod order;
 mod provenance;
 mod resume;
 
@@ -18,11 +19,10 @@ use super::features::FrozenFeatures;
 use super::guides::{Guides, Seen, Wanted};
 use super::phase::{Outcome, PhaseTraining};
 use super::report::Report;
-use super::start::StartFile;
 use super::{PhaseCost, Prepared, TeacherFile, TrainError};
 use crate::device::Chosen;
 use crate::event::{Event, Observer, Replacement};
-use crate::experiment::Teacher;
+use crate::experiment::{Experiment, Teacher};
 use crate::model::{Network, Trained, network_to_safetensors, stage_to_safetensors};
 use crate::phase::Phase;
 use crate::plugin::{Context, LossHook, ModuleDepth};
@@ -82,94 +82,22 @@ impl Runner {
         Self { stop, ..self }
     }
 
-    /// The units of the run that nobody asked for by name, in order.
-    pub fn units(&self) -> Vec<Unit> {
-        Unit::of_run(self.division.len(), self.prepared.experiment())
-    }
-
-    /// The units that are finished, in order.
-    ///
-    /// # Errors
-    /// When a result cannot be read.
-    pub fn finished(&self) -> Result<Vec<Unit>, TrainError> {
-        let mut finished = Vec::new();
-        for unit in Unit::all(self.division.len()) {
-            if self.folder.result(unit)?.is_some() {
-                finished.push(unit);
-            }
-        }
-        Ok(finished)
-    }
-
-    /// The unit with this name.
-    ///
-    /// # Errors
-    /// When the run has no such unit.
-    pub fn unit(&self, name: &str) -> Result<Unit, TrainError> {
-        Unit::parse(name, self.division.len()).ok_or_else(|| TrainError::UnknownUnit {
-            name: name.to_owned(),
-            known: Unit::all(self.division.len())
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
-    }
-
     /// Does these units, skipping those that are finished.
     ///
     /// # Errors
     /// When a unit fails or lacks what it needs. Finished units stay finished.
     pub fn run(&self, units: &[Unit], observer: &mut dyn Observer) -> Result<(), TrainError> {
         let begun = Instant::now();
-        let (mut open, mut finished) = (Vec::new(), Vec::new());
-        for unit in units {
-            let list = match self.folder.result(*unit)? {
-                Some(_) => &mut finished,
-                None => &mut open,
-            };
-            list.push(*unit);
-        }
-        // A file that cannot be used is found out before anything is trained.
-        for unit in &open {
-            if let Unit::Train(phase) = unit {
-                StartFile::of(self.prepared.experiment(), &self.division, *phase)?;
-            }
-        }
-        observer.observe(&Event::RunStarted {
-            experiment: self.prepared.experiment().name.clone(),
-            folder: self.folder.path().display().to_string(),
-            device: self.device.name.clone(),
-            reason: self.device.reason.clone(),
-            units: open.iter().map(ToString::to_string).collect(),
-        })?;
-        self.tell_left_out(observer)?;
-        for text in self.prepared.reproduced() {
-            observer.observe(&Event::Note { text })?;
-        }
-        for replacement in &self.fallbacks {
-            observer.observe(&Event::PluginReplaced(replacement.clone()))?;
-        }
-        for unit in finished {
-            // What is said to be finished is there.
-            self.folder.weights(unit, "run")?;
-            // A process can have ended between the two.
-            let kept = self.prepared.experiment().checkpoint;
-            self.folder.finish_checkpoints(unit, kept)?;
-            self.folder.forget_features(unit)?;
-            observer.observe(&Event::UnitSkipped {
-                unit: unit.to_string(),
-            })?;
-        }
-        for unit in open {
+        for unit in self.begin(units, observer)? {
             self.stop_before(unit)?;
             self.finish(unit, observer)?;
         }
-        observer.observe(&Event::RunFinished {
-            folder: self.folder.path().display().to_string(),
-            seconds: begun.elapsed().as_secs_f64(),
-        })?;
-        Ok(())
+        self.end(begun, observer)
+    }
+
+    /// Every setting in force.
+    pub fn experiment(&self) -> &Experiment {
+        self.prepared.experiment()
     }
 
     /// The table of what is finished.
@@ -197,14 +125,9 @@ impl Runner {
 
     /// Does one unit.
     fn finish(&self, unit: Unit, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        for needed in unit.dependencies(self.division.len(), self.prepared.experiment()) {
+        for needed in self.dependencies(unit) {
             if self.folder.result(needed)?.is_none() {
-                return Err(RunError::NotReady {
-                    unit: unit.to_string(),
-                    needed: needed.to_string(),
-                    path: self.folder.path().to_path_buf(),
-                }
-                .into());
+                return Err(self.not_ready(unit, needed));
             }
         }
         let told = |text: &str, observer: &mut dyn Observer| {
@@ -291,21 +214,6 @@ impl Runner {
         self.folder.forget_features(unit)?;
         both.again(&finished)?;
         Ok(())
-    }
-
-    /// Ends the run before this unit when somebody wants that.
-    fn stop_before(&self, unit: Unit) -> Result<(), TrainError> {
-        if self.stop.is_asked() {
-            return Err(Self::stopped_before(unit));
-        }
-        Ok(())
-    }
-
-    /// The end of a run before this unit.
-    fn stopped_before(unit: Unit) -> TrainError {
-        TrainError::StoppedBefore {
-            unit: unit.to_string(),
-        }
     }
 
     /// Writes the call of a plugin down that ended a unit, so that it can be made again. A call that
