@@ -337,6 +337,21 @@ fn assert_same_loss(
     assert!(found.1.iter().any(|value| value.abs() > 1e-3));
 }
 
+/// A hook can wait for the device in one way only, and it has to import that.
+#[test]
+fn no_loss_that_ships_waits_for_the_device() {
+    let losses = PluginHost::built_in().filter(|plugin| plugin.kind == Kind::LossHook);
+    let mut seen = 0;
+    for plugin in losses {
+        let found = host().inspect(plugin.name).unwrap();
+        let reading = |name: &&String| name.contains("readback");
+        assert_eq!(found.imports.iter().find(reading), None, "{}", plugin.name);
+        assert!(!found.grants.contains(&Grant::ReadBack), "{}", plugin.name);
+        seen += 1;
+    }
+    assert!(seen >= 7, "{seen}");
+}
+
 #[test]
 fn cross_entropy_equals_the_native_one_in_value_and_gradient() {
     for smoothing in [0.0_f32, 0.1] {

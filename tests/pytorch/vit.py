@@ -3,7 +3,10 @@
 Stage 0 owns the embeddings, the last stage the final norm and the head.
 """
 
+from itertools import repeat
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -12,6 +15,7 @@ class Attention(nn.Module):
         super().__init__()
         width = config["width"]
         self.heads = config["heads"]
+        self.fused = config.get("fused_attention", False)
         self.qkv = nn.Linear(width, 3 * width, bias=config["qkv_bias"])
         self.proj = nn.Linear(width, width)
 
@@ -23,8 +27,11 @@ class Attention(nn.Module):
             return part.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
 
         query, key, value = split(query), split(key), split(value)
-        scores = query @ key.transpose(-2, -1) / (width // self.heads) ** 0.5
-        mixed = torch.softmax(scores, dim=-1) @ value
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(query, key, value)
+        else:
+            scores = query @ key.transpose(-2, -1) / (width // self.heads) ** 0.5
+            mixed = torch.softmax(scores, dim=-1) @ value
         return self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
 
 
@@ -50,8 +57,11 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config["width"], eps=epsilon)
         self.mlp = Perceptron(config)
 
-    def forward(self, tokens, factors):
+    def forward(self, tokens, factors=None):
         """`factors`: of the two branches, [2, batch]; 0 drops a branch."""
+        if factors is None:
+            tokens = tokens + self.attn(self.norm1(tokens))
+            return tokens + self.mlp(self.norm2(tokens))
         first, second = factors[:, :, None, None]
         tokens = tokens + first * self.attn(self.norm1(tokens))
         return tokens + second * self.mlp(self.norm2(tokens))
@@ -82,12 +92,12 @@ class Stage(nn.Module):
             self.norm = nn.LayerNorm(width, eps=config["layer_norm_eps"])
             self.head = nn.Linear(width, config["classes"])
 
-    def forward(self, values, factors):
+    def forward(self, values, factors=None):
         if self.first:
             patches = self.patch_embed(values)
             classes = self.cls_token.expand(len(patches), -1, -1)
             values = torch.cat([classes, patches], dim=1) + self.pos_embed
-        for block, block_factors in zip(self.blocks, factors):
+        for block, block_factors in zip(self.blocks, repeat(None) if factors is None else factors):
             values = block(values, block_factors)
         return self.head(self.norm(values)[:, 0]) if self.last else values
 
@@ -103,8 +113,7 @@ class Vit(nn.Module):
 
     def forward(self, images, factors=None):
         """`factors`: of every block's two branches, [blocks, 2, batch]."""
-        if factors is None:
-            factors = images.new_ones(sum(self.depths), 2, len(images))
-        for stage, part in zip(self.stages, factors.split(self.depths)):
+        parts = repeat(None) if factors is None else factors.split(self.depths)
+        for stage, part in zip(self.stages, parts):
             images = stage(images, part)
         return images

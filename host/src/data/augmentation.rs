@@ -319,7 +319,7 @@ impl Augmentation {
     }
 
     /// The picture that the model will see, before normalisation: `size` pixels in each direction,
-    /// unless nothing of it is resized; `fill` is put where an operation takes pixels from outside.
+    /// unless nothing of it is resized. Of a picture whose region is resized, that region is given; `fill` is put where an operation takes pixels from outside.
     pub(super) fn change(
         &self,
         draws: &Draws,
@@ -327,7 +327,11 @@ impl Augmentation {
         size: usize,
         fill: [u8; 3],
     ) -> Picture {
-        let mut picture = crop::apply(draws.crop, picture, size, self.interpolation);
+        let crop = match draws.crop {
+            Crop::Resized(_) => Crop::Resized(Region::whole(&picture)),
+            other => other,
+        };
+        let mut picture = crop::apply(crop, picture, size, self.interpolation);
         if draws.mirrored {
             flip::mirror(&mut picture);
         }

@@ -18,8 +18,10 @@ use crate::digest::hexadecimal;
 use crate::file;
 
 use super::config::{DataConfig, Limits, folder_name};
+use super::jpeg::Jpeg;
 use super::normalisation::{Choice, KnownNormalisation, choose};
 use super::picture::{Dataset, Picture, Pictures};
+use super::resize::Region;
 use super::{Corrupt, DataError, LeftOut, Part, corrupt, statistics, subset};
 
 /// What a folder with pictures is.
@@ -233,9 +235,17 @@ impl Pictures for FolderPictures {
         self.0[index].path.display().to_string()
     }
 
-    /// The picture in red, green and blue. The format is told by the content, since names lie; the
-    /// orientation in the metadata of a photograph is not applied.
     fn picture(&self, index: usize) -> Result<Picture, DataError> {
+        self.part(index, &mut Region::of_size)
+    }
+
+    /// In red, green and blue. The format is told by the content, since names lie; the orientation in
+    /// the metadata of a photograph is not applied.
+    fn part(
+        &self,
+        index: usize,
+        wanted: &mut dyn FnMut(usize, usize) -> Region,
+    ) -> Result<Picture, DataError> {
         let path = &self.0[index].path;
         let unreadable = |source| DataError::Read {
             path: path.clone(),
@@ -246,8 +256,21 @@ impl Pictures for FolderPictures {
             .with_guessed_format()
             .map_err(unreadable)?;
         // The decoder would make up what is missing.
-        if reader.format() == Some(ImageFormat::Jpeg) && !is_complete_jpeg(&bytes) {
-            return Err(DataError::Truncated { path: path.clone() });
+        if reader.format() == Some(ImageFormat::Jpeg) {
+            if !is_complete_jpeg(&bytes) {
+                return Err(DataError::Truncated { path: path.clone() });
+            }
+            // What is not decoded here is decoded below, or refused there.
+            let photograph = Jpeg::open(&bytes).filter(|jpeg| {
+                let (width, height) = jpeg.dimensions();
+                width as u64 * height as u64 <= PIXELS_MAX
+            });
+            if let Some(jpeg) = photograph {
+                let (width, height) = jpeg.dimensions();
+                if let Some(picture) = jpeg.decode(wanted(width, height)) {
+                    return Ok(picture);
+                }
+            }
         }
         let pixels = decode(reader)
             .map_err(|source| match source {
@@ -258,12 +281,14 @@ impl Pictures for FolderPictures {
                 },
             })?
             .into_rgb8();
-        Ok(Picture {
+        let picture = Picture {
             width: pixels.width() as usize,
             height: pixels.height() as usize,
             channels: 3,
             pixels: pixels.into_raw(),
-        })
+        };
+        let region = wanted(picture.width, picture.height);
+        Ok(picture.part(region))
     }
 
     fn costly(&self) -> bool {
@@ -296,7 +321,8 @@ fn is_complete_jpeg(bytes: &[u8]) -> bool {
             // Padding.
             [0xff, 0xff, ..] => rest = &rest[1..],
             [0xff, START_OF_SCAN, scan @ ..] => {
-                return scan.windows(2).any(|pair| pair == END_OF_IMAGE);
+                // From behind, where it is.
+                return scan.windows(2).rev().any(|pair| pair == END_OF_IMAGE);
             }
             [0xff, _, high, low, ..] => {
                 let length = usize::from(u16::from_be_bytes([*high, *low]));

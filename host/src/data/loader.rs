@@ -7,9 +7,10 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::augmentation::{Occasion, erase};
+use super::augmentation::{Crop, Occasion, erase};
 use super::prefetch::EpochBatches;
-use super::{Augmentation, Batch, DataError, Dataset, Draws, Mixing, Picture, Pictures, resize};
+use super::resize::{Region, Square};
+use super::{Augmentation, Batch, DataError, Dataset, Draws, Mixing, Picture, Pictures};
 use crate::phase::Phase;
 use crate::random::Seed;
 use crate::stop::Stop;
@@ -417,28 +418,49 @@ impl Recipe {
     /// Writes the numbers of a picture: channels, rows, columns. Answers what became of it.
     fn write(&self, epoch: u64, sample: Sample, values: &mut [f32]) -> Result<Draws, DataError> {
         let size = self.picture_size;
-        let picture = self.pictures.picture(sample.index)?;
-        let other_size = (picture.width, picture.height) != (size, size);
-        if other_size && !self.resize {
+        let view = self.augmentation.as_ref().map_or(epoch, |one| one.view(epoch));
+        let occasion = self.occasion(view, sample.number);
+        let (mut whole, mut drawn, mut square) = ((0, 0), None, None);
+        // Of a photograph, only the region that becomes the picture is decoded.
+        let picture = self.pictures.part(sample.index, &mut |width, height| {
+            whole = (width, height);
+            let resized = self
+                .augmentation
+                .as_ref()
+                .filter(|augmentation| augmentation.random_resized_crop.is_some());
+            drawn = resized.map(|augmentation| augmentation.draw(&occasion, whole, size));
+            match drawn.as_ref().map(|draws| draws.crop) {
+                Some(Crop::Resized(region)) => region,
+                _ if self.resize => {
+                    let square = square.insert(Square::new(width, height, size, self.kept));
+                    square.region
+                }
+                _ => Region::of_size(width, height),
+            }
+        })?;
+        if whole != (size, size) && !self.resize {
             return Err(DataError::PictureSize {
                 name: format!("picture {}", self.pictures.name(sample.index)),
-                width: picture.width,
-                height: picture.height,
+                width: whole.0,
+                height: whole.1,
                 expected: size,
             });
         }
+        let picture = match square {
+            Some(square) => square.of(picture),
+            None => picture,
+        };
         let Some(augmentation) = &self.augmentation else {
-            let picture = resize::to_square(picture, size, self.kept);
             self.normalise(&picture, values);
             return Ok(Draws::PLAIN);
         };
-        let picture = if augmentation.random_resized_crop.is_some() {
-            picture
-        } else {
-            resize::to_square(picture, size, self.kept)
+        let (picture, draws) = match drawn {
+            Some(draws) => (picture, draws),
+            None => {
+                let draws = augmentation.draw(&occasion, (size, size), size);
+                (picture, draws)
+            }
         };
-        let occasion = self.occasion(augmentation.view(epoch), sample.number);
-        let draws = augmentation.draw(&occasion, (picture.width, picture.height), size);
         let picture = augmentation.change(&draws, picture, size, self.fill);
         self.normalise(&picture, values);
         if !draws.erased.is_empty() {
@@ -452,7 +474,21 @@ impl Recipe {
     /// Writes the normalised numbers of a square picture.
     fn normalise(&self, picture: &Picture, values: &mut [f32]) {
         let planes = values.chunks_exact_mut(picture.width * picture.height);
-        for (channel, (plane, table)) in planes.zip(&self.tables).enumerate() {
+        let mut channels: Vec<_> = planes.zip(&self.tables).collect();
+        // All channels of a pixel at a time: its bytes are read once.
+        if let ([(red, reds), (green, greens), (blue, blues)], 3) =
+            (channels.as_mut_slice(), picture.channels)
+        {
+            let pixels = picture.pixels.as_chunks::<3>().0;
+            let numbers = red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut());
+            for (((red, green), blue), [r, g, b]) in numbers.zip(pixels) {
+                *red = reds[usize::from(*r)];
+                *green = greens[usize::from(*g)];
+                *blue = blues[usize::from(*b)];
+            }
+            return;
+        }
+        for (channel, (plane, table)) in channels.into_iter().enumerate() {
             let bytes = picture.pixels[channel..].iter().step_by(picture.channels);
             for (value, byte) in plane.iter_mut().zip(bytes) {
                 *value = table[usize::from(*byte)];

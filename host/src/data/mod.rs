@@ -13,6 +13,7 @@ mod error;
 mod expected;
 mod folder;
 mod idx;
+mod jpeg;
 mod loader;
 mod memory;
 mod normalisation;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::resize::Region;
 use super::{DataError, LeftOut, Normalisation};
 
 /// A decoded picture.
@@ -16,6 +17,37 @@ pub struct Picture {
     pub channels: usize,
     /// The values: rows from the top, pixels from the left, channels innermost.
     pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// A region of it.
+    ///
+    /// # Panics
+    ///
+    /// If the region does not lie in the picture.
+    #[must_use]
+    pub fn part(self, region: Region) -> Self {
+        if region == Region::whole(&self) {
+            return self;
+        }
+        let row = self.width * self.channels;
+        let begin = region.top * row + region.left * self.channels;
+        let length = region.width * self.channels;
+        assert!(
+            region.left + region.width <= self.width,
+            "a region beyond the picture"
+        );
+        let mut pixels = Vec::with_capacity(region.height * length);
+        for y in 0..region.height {
+            pixels.extend_from_slice(&self.pixels[begin + y * row..][..length]);
+        }
+        Self {
+            width: region.width,
+            height: region.height,
+            channels: self.channels,
+            pixels,
+        }
+    }
 }
 
 /// Labelled pictures that are decoded when they are asked for.
@@ -52,6 +84,26 @@ pub trait Pictures: Send + Sync + Debug {
     ///
     /// If there is no picture `index`.
     fn picture(&self, index: usize) -> Result<Picture, DataError>;
+
+    /// Decodes the region of a picture that is wanted of one with this width and height, which may be
+    /// asked more than once; what costs less when less is wanted has its own way.
+    ///
+    /// # Errors
+    ///
+    /// If its file cannot be read or decoded.
+    ///
+    /// # Panics
+    ///
+    /// If there is no picture `index`, or if the region does not lie in the picture.
+    fn part(
+        &self,
+        index: usize,
+        wanted: &mut dyn FnMut(usize, usize) -> Region,
+    ) -> Result<Picture, DataError> {
+        let picture = self.picture(index)?;
+        let region = wanted(picture.width, picture.height);
+        Ok(picture.part(region))
+    }
 
     /// Whether getting a picture costs so much that threads are worth it.
     fn costly(&self) -> bool;

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use pulp::{Arch, Simd, WithSimd};
 use serde::{Deserialize, Serialize};
 
 use super::picture::Picture;
@@ -58,12 +59,17 @@ pub struct Region {
 
 impl Region {
     /// All of a picture.
-    pub(super) fn whole(picture: &Picture) -> Self {
+    pub(super) const fn whole(picture: &Picture) -> Self {
+        Self::of_size(picture.width, picture.height)
+    }
+
+    /// All of a picture of this size.
+    pub const fn of_size(width: usize, height: usize) -> Self {
         Self {
             left: 0,
             top: 0,
-            width: picture.width,
-            height: picture.height,
+            width,
+            height,
         }
     }
 }
@@ -80,32 +86,65 @@ pub(super) fn region_to_square(
     resample(picture, region, &across, &down)
 }
 
-/// The picture with `size` pixels in each direction, resampled so that the shorter side has
-/// `size / kept` of them (rounded down), and then cut to the centre. Nothing is resampled where the
-/// shorter side has that length.
-pub(super) fn to_square(picture: Picture, size: usize, kept: f64) -> Picture {
-    let shorter = picture.width.min(picture.height);
-    let resized = ((size as f64 / kept).floor() as usize).max(size);
-    if (picture.width, picture.height) == (size, size) && resized == size {
-        return picture;
-    }
-    let centre = |length: usize| {
-        let whole = if length == shorter {
-            resized
-        } else {
-            (resized as f64 * length as f64 / shorter as f64) as usize
+/// The way of a picture to `size` pixels in each direction: it is resampled so that the shorter side
+/// has `size / kept` of them (rounded down), and then cut to the centre.
+pub(super) struct Square {
+    /// The part of the picture that is needed.
+    pub(super) region: Region,
+    /// From that part on; none where nothing is resampled or cut.
+    taps: Option<[Taps; 2]>,
+}
+
+impl Square {
+    /// Of a picture of `width` times `height` pixels.
+    pub(super) fn new(width: usize, height: usize, size: usize, kept: f64) -> Self {
+        let shorter = width.min(height);
+        let resized = ((size as f64 / kept).floor() as usize).max(size);
+        let whole = Region::of_size(width, height);
+        if (width, height) == (size, size) && resized == size {
+            return Self {
+                region: whole,
+                taps: None,
+            };
+        }
+        let centre = |length: usize| {
+            let whole = if length == shorter {
+                resized
+            } else {
+                (resized as f64 * length as f64 / shorter as f64) as usize
+            };
+            // As torchvision cuts: half a pixel to the even side.
+            let skipped = ((whole - size) as f64 / 2.0).round_ties_even() as usize;
+            let wanted = skipped..skipped + size;
+            let taps = Taps::new(length, whole, wanted, Interpolation::Bicubic);
+            let needed = taps.needed.clone();
+            (taps.beginning_at(needed.start), needed)
         };
-        // As torchvision cuts: half a pixel to the even side.
-        let skipped = ((whole - size) as f64 / 2.0).round_ties_even() as usize;
-        Taps::new(
-            length,
-            whole,
-            skipped..skipped + size,
-            Interpolation::Bicubic,
-        )
-    };
-    let (across, down) = (centre(picture.width), centre(picture.height));
-    resample(&picture, Region::whole(&picture), &across, &down)
+        let ((across, columns), (down, rows)) = (centre(width), centre(height));
+        Self {
+            region: Region {
+                left: columns.start,
+                top: rows.start,
+                width: columns.len(),
+                height: rows.len(),
+            },
+            taps: Some([across, down]),
+        }
+    }
+
+    /// The square out of that part of a picture.
+    pub(super) fn of(&self, part: Picture) -> Picture {
+        match &self.taps {
+            Some([across, down]) => resample(&part, Region::whole(&part), across, down),
+            None => part,
+        }
+    }
+}
+
+/// The square of a picture, as [`Square`] says.
+pub(super) fn to_square(picture: Picture, size: usize, kept: f64) -> Picture {
+    let square = Square::new(picture.width, picture.height, size, kept);
+    square.of(picture.part(square.region))
 }
 
 /// Bits after the point of a weight: eight bits of a pixel, a sign, and one bit for sums of weights
@@ -170,7 +209,17 @@ impl Taps {
         }
     }
 
+    /// The same of a side that begins at this pixel.
+    fn beginning_at(mut self, begin: usize) -> Self {
+        for first in &mut self.firsts {
+            *first -= begin;
+        }
+        self.needed = self.needed.start - begin..self.needed.end - begin;
+        self
+    }
+
     /// For each resampled pixel, where its sum begins and the weights of it.
+    #[inline(always)]
     fn sums(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let weights = self.weights.chunks_exact(self.reach);
         self.firsts.iter().copied().zip(weights)
@@ -178,62 +227,140 @@ impl Taps {
 }
 
 /// The number of a pixel from a sum.
+#[inline(always)]
 fn pixel(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
 fn resample(picture: &Picture, region: Region, across: &Taps, down: &Taps) -> Picture {
-    match picture.channels {
-        1 => resample_channels::<1>(picture, region, across, down),
-        3 => resample_channels::<3>(picture, region, across, down),
-        channels => unreachable!("a picture has 1 or 3 channels, not {channels}"),
-    }
-}
-
-fn resample_channels<const CHANNELS: usize>(
-    picture: &Picture,
-    region: Region,
-    across: &Taps,
-    down: &Taps,
-) -> Picture {
     let (width, height) = (across.firsts.len(), down.firsts.len());
-    let row_bytes = width * CHANNELS;
-    let rows = down.needed.clone();
-    let mut narrowed = vec![0; rows.len() * row_bytes];
-    for (target, y) in narrowed.chunks_exact_mut(row_bytes).zip(rows.clone()) {
-        let begin = (region.top + y) * picture.width + region.left;
-        let row = &picture.pixels[begin * CHANNELS..(begin + region.width) * CHANNELS];
-        let row = row.as_chunks::<CHANNELS>().0;
-        let targets = target.as_chunks_mut::<CHANNELS>().0;
-        for (target, (first, weights)) in targets.iter_mut().zip(across.sums()) {
-            let mut sums = [HALF; CHANNELS];
-            for (weight, source) in weights.iter().zip(&row[first..first + across.reach]) {
-                for (sum, value) in sums.iter_mut().zip(source) {
-                    *sum += weight * i32::from(*value);
-                }
-            }
-            *target = sums.map(pixel);
-        }
-    }
-    let mut pixels = vec![0; height * row_bytes];
-    let mut sums = vec![0; row_bytes];
-    for (target, (first, weights)) in pixels.chunks_exact_mut(row_bytes).zip(down.sums()) {
-        sums.fill(HALF);
-        let sources = narrowed[(first - rows.start) * row_bytes..].chunks_exact(row_bytes);
-        for (weight, source) in weights.iter().zip(sources) {
-            for (sum, value) in sums.iter_mut().zip(source) {
-                *sum += weight * i32::from(*value);
-            }
-        }
-        for (target, sum) in target.iter_mut().zip(&sums) {
-            *target = pixel(*sum);
-        }
-    }
+    let arch = Arch::new();
+    let pixels = match picture.channels {
+        1 => arch.dispatch(Resampling::<1, 1> {
+            picture,
+            region,
+            across,
+            down,
+        }),
+        3 => arch.dispatch(Resampling::<3, 4> {
+            picture,
+            region,
+            across,
+            down,
+        }),
+        channels => unreachable!("a picture has 1 or 3 channels, not {channels}"),
+    };
     Picture {
         width,
         height,
-        channels: CHANNELS,
+        channels: picture.channels,
         pixels,
+    }
+}
+
+/// Bytes of a row that are summed side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// Both passes, compiled for each instruction set. Pixels are read as `LANES` bytes, those of the next
+/// pixel among them, since vectors have a power of two.
+struct Resampling<'a, const CHANNELS: usize, const LANES: usize> {
+    picture: &'a Picture,
+    region: Region,
+    across: &'a Taps,
+    down: &'a Taps,
+}
+
+impl<const CHANNELS: usize, const LANES: usize> WithSimd for Resampling<'_, CHANNELS, LANES> {
+    type Output = Vec<u8>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Vec<u8> {
+        let row_bytes = self.across.firsts.len() * CHANNELS;
+        let (narrowed, stride) = (self.narrowed(), self.stride());
+        let first_row = self.down.needed.start;
+        let mut pixels = vec![0; self.down.firsts.len() * row_bytes];
+        let rows = pixels.chunks_exact_mut(row_bytes);
+        for (target, (first, weights)) in rows.zip(self.down.sums()) {
+            let sources = &narrowed[(first - first_row) * stride..];
+            let (chunks, rest) = target.as_chunks_mut::<SIDE_BY_SIDE>();
+            let mut begin = 0;
+            for chunk in chunks {
+                let mut sums = [HALF; SIDE_BY_SIDE];
+                for (step, weight) in weights.iter().enumerate() {
+                    let source = &sources[step * stride + begin..][..SIDE_BY_SIDE];
+                    for (sum, value) in sums.iter_mut().zip(source) {
+                        *sum += weight * i32::from(*value);
+                    }
+                }
+                for (target, sum) in chunk.iter_mut().zip(sums) {
+                    *target = pixel(sum);
+                }
+                begin += SIDE_BY_SIDE;
+            }
+            for (place, target) in rest.iter_mut().enumerate() {
+                let values = sources[begin + place..].iter().step_by(stride);
+                let products = weights.iter().zip(values);
+                let sum: i32 = products
+                    .map(|(weight, value)| weight * i32::from(*value))
+                    .sum();
+                *target = pixel(HALF + sum);
+            }
+        }
+        pixels
+    }
+}
+
+impl<const CHANNELS: usize, const LANES: usize> Resampling<'_, CHANNELS, LANES> {
+    /// Bytes of a narrowed row: with room for what is written beyond its last pixel.
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.across.firsts.len() * CHANNELS + LANES - CHANNELS
+    }
+
+    /// The rows that are needed, resampled, some at a time.
+    #[inline(always)]
+    fn narrowed(&self) -> Vec<u8> {
+        const ROWS: usize = 4;
+        let rows = self.down.needed.clone();
+        let (reach, stride) = (self.across.reach, self.stride());
+        // The last row is made as often as it takes to have no remainder.
+        let mut narrowed = vec![0; rows.len().next_multiple_of(ROWS) * stride];
+        // Some rows with room for what is read beyond a last pixel.
+        let length = self.region.width * CHANNELS;
+        let read = length + LANES - CHANNELS;
+        let mut sources = vec![0; ROWS * read];
+        let groups = narrowed.chunks_exact_mut(ROWS * stride);
+        for (y, targets) in rows.clone().step_by(ROWS).zip(groups) {
+            for (row, source) in sources.chunks_exact_mut(read).enumerate() {
+                let y = (y + row).min(rows.end - 1);
+                let begin = (self.region.top + y) * self.picture.width + self.region.left;
+                let pixels = &self.picture.pixels[begin * CHANNELS..][..length];
+                source[..length].copy_from_slice(pixels);
+            }
+            let mut at = 0;
+            for (first, weights) in self.across.sums() {
+                let mut sums = [[HALF; LANES]; ROWS];
+                let mut place = first * CHANNELS;
+                for weight in &weights[..reach] {
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let source = &sources[row * read + place..][..LANES];
+                        for lane in 0..LANES {
+                            sums[lane] += weight * i32::from(source[lane]);
+                        }
+                    }
+                    place += CHANNELS;
+                }
+                // What is too much is overwritten by the next pixel.
+                for (row, sums) in sums.iter().enumerate() {
+                    let target = &mut targets[row * stride + at..][..LANES];
+                    for lane in 0..LANES {
+                        target[lane] = pixel(sums[lane]);
+                    }
+                }
+                at += CHANNELS;
+            }
+        }
+        narrowed
     }
 }
 
