@@ -7,43 +7,61 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cell::{self, Outcome};
 use crate::chart;
-use crate::design::{self, Method, Setting, name};
+use crate::design::{self, Cell, Method, Setting, name};
 
-/// The raw results with the machine that they were made on.
-#[derive(Serialize)]
-struct Raw<'a> {
+/// The raw results.
+#[derive(Serialize, Deserialize)]
+struct Raw {
+    outcomes: Vec<Recorded>,
+}
+
+/// An outcome with the machine that it was made on, and the commit that was current when it was
+/// collected.
+#[derive(Clone, Serialize, Deserialize)]
+struct Recorded {
     processor: String,
     threads: usize,
     commit: String,
-    outcomes: &'a [Outcome],
+    #[serde(flatten)]
+    outcome: Outcome,
 }
 
-/// Writes `study.json`, `study.md`, and `study.svg` into a folder.
+/// Writes `study.json`, `study.md`, and `study.svg` into a folder. What stands in its `study.json` and is
+/// not in `out` stays: a study can be made in parts, and on several machines.
 pub(crate) fn write(out: &Path, into: &Path) -> Result<()> {
-    let mut outcomes = Vec::new();
+    let kept = into.join("study.json");
+    let mut old: BTreeMap<Cell, Recorded> = BTreeMap::new();
+    if kept.is_file() {
+        let raw: Raw = serde_json::from_slice(&fs::read(&kept)?)
+            .with_context(|| format!("{} holds no results of a study", kept.display()))?;
+        old.extend(raw.outcomes.into_iter().map(|one| (one.outcome.cell, one)));
+    }
+    let processor = processor()?;
+    let threads = std::thread::available_parallelism()?.get();
+    let commit = commit()?;
+    let mut recorded = Vec::new();
     for cell in design::cells().into_iter().flatten() {
-        outcomes.extend(cell::outcome(&cell, out)?);
+        let new = cell::outcome(&cell, out)?.map(|outcome| Recorded {
+            processor: processor.clone(),
+            threads,
+            commit: commit.clone(),
+            outcome,
+        });
+        recorded.extend(new.or_else(|| old.remove(&cell)));
     }
     ensure!(
-        !outcomes.is_empty(),
+        !recorded.is_empty(),
         "nothing is finished in {}",
         out.display()
     );
+    let outcomes: Vec<Outcome> = recorded.iter().map(|one| one.outcome.clone()).collect();
     fs::create_dir_all(into)?;
-    let raw = Raw {
-        processor: processor()?,
-        threads: std::thread::available_parallelism()?.get(),
-        commit: commit()?,
-        outcomes: &outcomes,
-    };
-    fs::write(
-        into.join("study.json"),
-        serde_json::to_string_pretty(&raw)? + "\n",
-    )?;
+    let raw = Raw { outcomes: recorded };
+    fs::write(kept, serde_json::to_string_pretty(&raw)? + "\n")?;
     let table = table(&outcomes)?;
     print!("{table}");
     fs::write(into.join("study.md"), table)?;
