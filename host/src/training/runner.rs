@@ -142,6 +142,9 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        if let Some(text) = self.device.note.clone().filter(|_| !open.is_empty()) {
+            observer.observe(&Event::Note { text })?;
+        }
         self.tell_left_out(observer)?;
         for text in self.prepared.reproduced() {
             observer.observe(&Event::Note { text })?;
@@ -396,6 +399,7 @@ impl Runner {
             } else {
                 1
             },
+            counts_work: self.device.waits_for_reads,
             checkpoints: experiment.checkpoint,
             origin,
             device_name: &self.device.name,

@@ -1,10 +1,11 @@
 //! Forward and backward of one part of a batch: what the loss hook is given, and what it answers.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Float, Int, Tensor, TensorData};
 
 use super::terms::NoLoss;
 use super::{PhaseTraining, State};
 use crate::data::Batch;
+use crate::device::upload;
 use crate::optimizer::OptimizerError;
 use crate::phase::Phase;
 use crate::plugin::StepInfo;
@@ -30,13 +31,13 @@ impl PhaseTraining<'_> {
             slice(&batch.images, picture),
             [pictures, channels, height, width],
         );
-        let images = Tensor::<4>::from_data(images, &plain);
+        let images: Tensor<4> = upload(images, &plain);
         let labels = TensorData::new(batch.labels[first..first + pictures].to_vec(), [pictures]);
-        let labels = Tensor::<1, Int>::from_data(labels, &plain);
+        let labels: Tensor<1, Int> = upload(labels, &plain);
         let soft_targets = batch.soft_targets.as_ref().map(|targets| {
             let classes = targets.len() / batch.shape[0];
             let data = TensorData::new(slice(targets, classes), [pictures, classes]);
-            Tensor::<2>::from_data(data, &plain)
+            upload::<2, Float>(data, &plain)
         });
         let samples = batch.samples[first..first + pictures].to_vec();
         let noise = self.noise(state.epoch, samples);
