@@ -1,5 +1,6 @@
-//! Training on a GPU adapter gives the losses of the CPU. Each side is a process of its own,
-//! since a driver can crash or hang; a software adapter will do.
+//! Training on a GPU adapter gives the losses of the CPU, waits for the device once in twenty updates,
+//! and asks the same of it every time. Each side is a process of its own, since a driver can crash or
+//! hang; a software adapter will do.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -52,9 +53,55 @@ epochs = 1
 epochs = 1
 "#;
 
+/// 160 updates of a small meta model: eight times as many as there are between two reads.
+const COUNTED: &str = r#"
+name = "counted"
+seed = 5
+
+[data]
+set = "digits"
+train_limit = 640
+validation_limit = 16
+
+[model]
+family = "vit"
+patch_size = 4
+width = 16
+depth = 2
+heads = 1
+mlp_ratio = 2
+qkv_bias = true
+layer_norm_eps = 1e-6
+
+[partition]
+plugin = "uniform"
+modules = 2
+
+[training]
+batch = 16
+rate = 1e-3
+clip = 1.0
+evaluate_every = 4
+
+[meta]
+epochs = 4
+
+[module]
+epochs = 1
+
+[fine-tune]
+epochs = 1
+
+[baseline]
+epochs = 1
+"#;
+
 /// The adapter measures its kernels before it chooses among them; on a software adapter that is
-/// most of the time, and the choice does not matter here.
+/// most of the time, and the choice does not matter here. What it chose is kept beside the test.
 const AUTOTUNE: &str = "
+[environment]
+path = \"local\"
+
 [autotune]
 level = \"minimal\"
 
@@ -75,10 +122,26 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// The exit status of a device that cannot be used.
 const DEVICE_STATUS: i32 = 30;
 
-/// Trains on `device` in a process of its own and reads the losses of each unit's updates.
-fn losses(folder: &Path, device: &str) -> Vec<Vec<f64>> {
-    let out = folder.join(device.replace(':', "-"));
-    let log = folder.join("stderr.txt");
+/// What a process left behind.
+struct Trained {
+    /// The events of every unit, in the order of the units.
+    events: Vec<Vec<Value>>,
+    /// What it said on standard error.
+    said: String,
+}
+
+/// A folder with an experiment and the backend's settings.
+fn workplace(experiment: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("experiment.toml"), experiment).expect("the experiment");
+    fs::write(folder.path().join("cubecl.toml"), AUTOTUNE).expect("the backend's settings");
+    folder
+}
+
+/// Trains units on `device` in a process of its own, into the run folder `out`.
+fn train(folder: &Path, out: &str, device: &str, units: &[&str]) -> Trained {
+    let out = folder.join(out);
+    let log = out.with_extension("stderr");
     let errors = File::create(&log).expect("the log of the process");
     let mut command = Command::new(env!("CARGO_BIN_EXE_incubate"));
     command.args([
@@ -88,12 +151,12 @@ fn losses(folder: &Path, device: &str) -> Vec<Vec<f64>> {
         device,
         "--allow-software-gpu",
     ]);
-    command.args(UNITS.map(|unit| ["--unit", unit]).concat());
+    for unit in units {
+        command.args(["--unit", unit]);
+    }
     command.arg("--out").arg(&out).current_dir(folder);
-    // Drivers complain without the first. The second keeps the hasty measurements of this test
-    // apart from those that serve in earnest.
+    // Drivers complain without it.
     command.env("XDG_RUNTIME_DIR", folder);
-    command.env("CUBECL_ENVIRONMENT", "incubate-test");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -120,28 +183,40 @@ fn losses(folder: &Path, device: &str) -> Vec<Vec<f64>> {
         status.success(),
         "--device {device} ended with {status} and said: {said}"
     );
-    UNITS
-        .map(|unit| updates(&out.join("units").join(unit).join("events.jsonl")))
-        .into()
+    let events = |unit: &&str| {
+        let path = out.join("units").join(unit).join("events.jsonl");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
+    };
+    Trained {
+        events: units.iter().map(events).collect(),
+        said,
+    }
 }
 
-/// The losses of the updates that a unit recorded.
-fn updates(path: &Path) -> Vec<f64> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let events = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a line of JSON"));
-    events
-        .filter(|event: &Value| event["event"] == "update")
-        .map(|event| event["loss"].as_f64().expect("a loss"))
-        .collect()
+/// The events of this kind.
+fn of_kind<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
+    let found = events.iter().filter(|event| event["event"] == kind);
+    found.collect()
+}
+
+/// The losses of the updates that each unit recorded.
+fn losses(folder: &Path, device: &str) -> Vec<Vec<f64>> {
+    let trained = train(folder, &device.replace(':', "-"), device, &UNITS);
+    let losses = |events: &Vec<Value>| {
+        let updates = of_kind(events, "update").into_iter();
+        updates
+            .map(|event| event["loss"].as_f64().expect("a loss"))
+            .collect()
+    };
+    trained.events.iter().map(losses).collect()
 }
 
 #[test]
 fn a_gpu_adapter_gives_the_losses_of_the_cpu() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    fs::write(folder.path().join("experiment.toml"), EXPERIMENT).expect("the experiment");
-    fs::write(folder.path().join("cubecl.toml"), AUTOTUNE).expect("the backend's settings");
+    let folder = workplace(EXPERIMENT);
     let cpu = losses(folder.path(), "cpu");
     let gpu = losses(folder.path(), "wgpu:0");
     for (unit, (cpu, gpu)) in UNITS.iter().zip(cpu.iter().zip(&gpu)) {
@@ -156,5 +231,57 @@ fn a_gpu_adapter_gives_the_losses_of_the_cpu() {
             difference < TOLERANCE,
             "{unit}: {difference:e} between {cpu:?} and {gpu:?}"
         );
+    }
+}
+
+/// Updates between two reads, as `host/src/training/runner.rs` has it for a GPU.
+const BETWEEN_READS: u64 = 20;
+
+/// More kernels than an update of the small meta model can need, by counting its operations one by one:
+/// some twelve of the optimizer for each of its trained tensors, which are about thirty, and two
+/// hundred of the two blocks forward and backward. Fusion makes far fewer of them.
+const MOST_LAUNCHES: u64 = 600;
+
+/// Bytes of an update: 16 pictures of 8 × 8 numbers, and their labels of 32 bits.
+const BYTES: u64 = 16 * 8 * 8 * 4 + 16 * 4;
+
+#[test]
+fn an_update_waits_for_nothing_and_asks_the_same_of_the_device_every_time() {
+    let folder = workplace(COUNTED);
+    let first = train(folder.path(), "first", "wgpu:0", &["meta"]);
+    let second = train(folder.path(), "second", "wgpu:0", &["meta"]);
+    let mut launches = Vec::new();
+    for trained in [&first, &second] {
+        let events = &trained.events[0];
+        let updates: Vec<u64> = of_kind(events, "update")
+            .into_iter()
+            .map(|event| event["update"].as_u64().expect("a number"))
+            .collect();
+        assert!(updates.iter().copied().eq(0..160), "{updates:?}");
+        let work = of_kind(events, "device-work");
+        assert_eq!(work.len(), 8, "{work:?}");
+        for (place, work) in work.into_iter().enumerate() {
+            let number = |key: &str| work[key].as_u64().expect("a count");
+            assert_eq!(number("update"), place as u64 * BETWEEN_READS, "{work}");
+            assert_eq!(number("updates"), BETWEEN_READS, "{work}");
+            assert_eq!(number("reads"), 1, "{work}");
+            assert_eq!(number("uploads"), 2 * BETWEEN_READS, "{work}");
+            assert_eq!(number("uploaded_bytes"), BYTES * BETWEEN_READS, "{work}");
+            launches.push(number("launches"));
+        }
+    }
+    // The first updates of a process measure kernels, unless an earlier process kept that; after them
+    // an update is an update.
+    let kept = cfg!(feature = "tuning-cache");
+    let (first_ones, others) = launches.split_at(8);
+    let usual = first_ones[1];
+    assert!(first_ones[0] > usual, "{launches:?}");
+    assert_eq!(others[0] > usual, !kept, "{launches:?}");
+    let later = first_ones[1..].iter().chain(&others[1..]);
+    assert!(later.copied().all(|count| count == usual), "{launches:?}");
+    assert!(usual <= MOST_LAUNCHES * BETWEEN_READS, "{launches:?}");
+    for said in [&first.said, &second.said] {
+        let told = said.contains("the first updates measure");
+        assert_eq!(told, !kept || said == &first.said, "{said}");
     }
 }

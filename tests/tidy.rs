@@ -31,7 +31,7 @@ struct Rule {
     words: &'static [&'static str],
 }
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         says: "only the command line prints",
         within: &["host/src/"],
@@ -104,9 +104,34 @@ const RULES: [Rule; 7] = [
         everything: false,
         words: &[
             "feature = \"wgpu\"",
-            "burn_wgpu",
+            "feature = \"cuda\"",
+            "burn_cubecl",
             "Device::wgpu",
+            "Device::cuda",
             "Device::default",
+        ],
+    },
+    Rule {
+        says: "what trains uploads and reads through host/src/device, where that is counted",
+        within: &[
+            "host/src/model/",
+            "host/src/optimizer/",
+            "host/src/training/",
+        ],
+        // The bench of plugins measures on the CPU.
+        except: &["host/src/training/bench.rs"],
+        everything: false,
+        words: &[
+            "into_data",
+            "to_data",
+            "into_scalar(",
+            "into_scalar::",
+            "from_data",
+            "from_floats",
+            "from_ints",
+            ".sync()",
+            ".execute(",
+            "execute_async",
         ],
     },
     Rule {
@@ -254,6 +279,16 @@ fn every_rule_can_be_broken() {
         ("host/src/training/phase.rs", "use wasmtime::Store;"),
         ("tests/run.rs", "use wasmtime::Store;"),
         ("host/src/cli/run.rs", "let device = Device::wgpu(kind);"),
+        ("host/src/cli/run.rs", "use burn_cubecl::cubecl;"),
+        (
+            "host/src/training/metrics.rs",
+            "let data = loss.into_data();",
+        ),
+        (
+            "host/src/model/dropout.rs",
+            "Tensor::from_data(mask, device)",
+        ),
+        ("host/src/optimizer/adamw.rs", "device.sync().unwrap();"),
         ("plugins/uniform/src/lib.rs", "todo!()"),
         ("tests/run.rs", "#[ignore]"),
         ("host/src/data/idx.rs", "// SAFETY: none\nunsafe { read() }"),

@@ -206,6 +206,23 @@ pub enum Event {
         #[serde(deserialize_with = "number_or_null")]
         pictures_per_second: f64,
     },
+    /// What some updates asked of a GPU; evaluations and checkpoints are not in it.
+    DeviceWork {
+        /// The unit.
+        unit: String,
+        /// The first of the updates, from 0.
+        update: u64,
+        /// How many they are.
+        updates: u64,
+        /// Kernels that it was given.
+        launches: u64,
+        /// Times that numbers left it, each after everything before.
+        reads: u64,
+        /// Tensors that were put on it.
+        uploads: u64,
+        /// Their bytes.
+        uploaded_bytes: u64,
+    },
     /// The validation pictures were classified.
     Evaluated {
         /// The unit.

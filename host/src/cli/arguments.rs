@@ -93,7 +93,7 @@ pub(super) struct ExperimentOptions {
 /// Which device.
 #[derive(Debug, Args)]
 pub(super) struct DeviceOptions {
-    /// The device that trains: auto, cpu, wgpu, or wgpu:N with N from `incubate devices`.
+    /// The device that trains: auto, cpu, cuda, wgpu, or cuda:N or wgpu:N as `incubate devices` lists them.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(super) device: DeviceChoice,
     /// Let `wgpu` take a graphics driver that computes on the CPU, which is slow; for tests.

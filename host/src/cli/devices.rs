@@ -9,7 +9,10 @@ use crate::device::{self, DeviceChoice};
 pub(super) fn devices() -> Result<()> {
     print("cpu")?;
     for adapter in device::list() {
-        print(&format!("wgpu:{}  {adapter}", adapter.index))?;
+        print(&format!("{}  {adapter}", adapter.device()))?;
+    }
+    for (interface, reason) in device::lacks() {
+        print(&format!("{interface}: {reason}"))?;
     }
     let chosen = device::choose(DeviceChoice::Auto, false)?;
     print(&format!("auto takes: {} ({})", chosen.name, chosen.reason))

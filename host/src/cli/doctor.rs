@@ -200,7 +200,7 @@ fn devices() -> Vec<String> {
     let adapters = device::list();
     let adapters = adapters
         .iter()
-        .map(|adapter| format!("wgpu:{} {adapter}", adapter.index));
+        .map(|adapter| format!("{} {adapter}", adapter.device()));
     ["cpu".to_owned()].into_iter().chain(adapters).collect()
 }
 

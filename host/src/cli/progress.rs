@@ -341,7 +341,9 @@ impl Observer for Progress {
                 );
                 self.unit_line(unit, &text)
             }
-            Event::PluginMetric { .. } | Event::RunFinished { .. } => Ok(()),
+            Event::DeviceWork { .. } | Event::PluginMetric { .. } | Event::RunFinished { .. } => {
+                Ok(())
+            }
         }
     }
 }

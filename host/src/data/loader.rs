@@ -418,7 +418,10 @@ impl Recipe {
     /// Writes the numbers of a picture: channels, rows, columns. Answers what became of it.
     fn write(&self, epoch: u64, sample: Sample, values: &mut [f32]) -> Result<Draws, DataError> {
         let size = self.picture_size;
-        let view = self.augmentation.as_ref().map_or(epoch, |one| one.view(epoch));
+        let view = self
+            .augmentation
+            .as_ref()
+            .map_or(epoch, |one| one.view(epoch));
         let occasion = self.occasion(view, sample.number);
         let (mut whole, mut drawn, mut square) = ((0, 0), None, None);
         // Of a photograph, only the region that becomes the picture is decoded.

@@ -1,8 +1,31 @@
 //! The GPU adapters that the drivers of this machine offer.
 //!
-//! Invariant: with the feature `wgpu` off, the list is empty and no driver is loaded.
+//! Invariant: with the features `wgpu` and `cuda` off, the list is empty and no driver is loaded.
 
 use std::fmt;
+
+/// The way to a GPU, and the word for it on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// NVIDIA's own.
+    Cuda,
+    /// Vulkan, Metal, DirectX 12, or OpenGL.
+    Wgpu,
+}
+
+impl Interface {
+    /// Every interface, the one that is preferred first.
+    pub const ALL: [Self; 2] = [Self::Cuda, Self::Wgpu];
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+        })
+    }
+}
 
 /// What an adapter is made of, as its driver says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +57,27 @@ impl fmt::Display for AdapterKind {
 /// One adapter; it prints as `NVIDIA L4 (discrete GPU, Vulkan, NVIDIA 550.54)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
-    /// The N of `--device wgpu:N`: the place in the driver's enumeration.
+    /// The way to it. A card can be reached by two, and is listed for each.
+    pub interface: Interface,
+    /// The N of `--device wgpu:N` or `cuda:N`: the place in the driver's enumeration.
     pub index: usize,
     /// The name that the driver gives.
     pub name: String,
     /// What it is.
     pub kind: AdapterKind,
-    /// The graphics interface that reaches it, such as Vulkan.
+    /// The programming interface that reaches it, such as Vulkan.
     pub api: String,
-    /// The driver and its version.
+    /// The driver and its version; empty where it does not say.
     pub driver: String,
     /// Why it must not be used, if it is known to crash or to compute wrongly.
     pub fault: Option<&'static str>,
+}
+
+impl Adapter {
+    /// The value of `--device` that stands for it, such as `wgpu:0`.
+    pub fn device(&self) -> String {
+        format!("{}:{}", self.interface, self.index)
+    }
 }
 
 impl fmt::Display for Adapter {
@@ -65,156 +97,46 @@ impl fmt::Display for Adapter {
     }
 }
 
-#[cfg(feature = "wgpu")]
-pub use gpu::list;
-#[cfg(feature = "wgpu")]
-pub(super) use gpu::open;
+/// The interfaces that this build has.
+pub(super) const BUILT: &[Interface] = if cfg!(feature = "cuda") {
+    &Interface::ALL
+} else if cfg!(feature = "wgpu") {
+    &[Interface::Wgpu]
+} else {
+    &[]
+};
 
-/// Whether this build has a GPU backend.
-pub(super) const BUILT: bool = cfg!(feature = "wgpu");
-
-/// The adapters of this machine: none, since this build has no GPU support.
-#[cfg(not(feature = "wgpu"))]
+/// The adapters of this machine by all interfaces of this build, in the order in which `auto` looks at
+/// them. Without GPU support there are none.
 pub fn list() -> Vec<Adapter> {
+    Interface::ALL.into_iter().flat_map(list_of).collect()
+}
+
+/// Interfaces of this build that reach nothing here, each with the reason as a sentence.
+pub fn lacks() -> Vec<(Interface, &'static str)> {
+    let nothing = BUILT
+        .iter()
+        .filter(|interface| list_of(**interface).is_empty());
+    nothing
+        .map(|interface| {
+            let reason = match interface {
+                Interface::Cuda => "no NVIDIA driver (libcuda), or no card that it reaches",
+                Interface::Wgpu => "no graphics driver that reaches an adapter",
+            };
+            (*interface, reason)
+        })
+        .collect()
+}
+
+#[cfg(feature = "wgpu")]
+pub(super) use super::gpu::{list_of, open};
+
+#[cfg(not(feature = "wgpu"))]
+pub(super) fn list_of(_: Interface) -> Vec<Adapter> {
     Vec::new()
 }
 
 #[cfg(not(feature = "wgpu"))]
-pub(super) fn open(adapters: &[Adapter], index: usize) -> burn::tensor::Device {
-    unreachable!("without GPU support no adapter is listed: {adapters:?}, {index}")
-}
-
-#[cfg(feature = "wgpu")]
-mod gpu {
-    use std::future::Future as _;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
-    use burn::tensor::{Device, DeviceKind};
-    use burn_wgpu::graphics::AutoGraphicsApi;
-    use burn_wgpu::wgpu;
-
-    use super::{Adapter, AdapterKind};
-
-    /// The adapters of this machine, in the order of their enumeration.
-    ///
-    /// As the backend does it: those of the first graphics interface that reaches a GPU, or if
-    /// none does, of the first that reaches anything.
-    pub fn list() -> Vec<Adapter> {
-        let mut software = Vec::new();
-        for api in AutoGraphicsApi::chain() {
-            let adapters = adapters_of(api);
-            if adapters
-                .iter()
-                .any(|adapter| adapter.kind != AdapterKind::Software)
-            {
-                return adapters;
-            }
-            if software.is_empty() {
-                software = adapters;
-            }
-        }
-        software
-    }
-
-    fn adapters_of(api: wgpu::Backend) -> Vec<Adapter> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: api.into(),
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let enumeration = pin!(instance.enumerate_adapters(api.into()));
-        let mut context = Context::from_waker(Waker::noop());
-        let Poll::Ready(adapters) = enumeration.poll(&mut context) else {
-            unreachable!("only a browser makes the enumeration wait");
-        };
-        let mut software_seen = false;
-        let described = adapters.iter().enumerate().map(|(index, adapter)| {
-            let mut adapter = describe(index, adapter.get_info());
-            adapter.fault = fault(&adapter, software_seen);
-            software_seen |= adapter.kind == AdapterKind::Software;
-            adapter
-        });
-        described.collect()
-    }
-
-    /// Why the adapter must not be used, if it must not.
-    ///
-    /// Seen with the kernels of this build, which are WGSL: Mesa's llvmpipe trains rightly through
-    /// Vulkan and through OpenGL. With SPIR-V kernels it ends the process by a segmentation fault,
-    /// which is why no feature of this package turns them on.
-    fn fault(adapter: &Adapter, software_seen: bool) -> Option<&'static str> {
-        match adapter.kind {
-            AdapterKind::Other => Some("its driver does not say what it is"),
-            AdapterKind::Software if adapter.name.contains("SwiftShader") => {
-                Some("SwiftShader runs out of memory on the kernels of the backend, which panics")
-            }
-            AdapterKind::Software if software_seen => {
-                Some("the backend reaches only the first software adapter")
-            }
-            _ => None,
-        }
-    }
-
-    fn describe(index: usize, info: wgpu::AdapterInfo) -> Adapter {
-        let kind = match info.device_type {
-            wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
-            wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
-            wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
-            wgpu::DeviceType::Cpu => AdapterKind::Software,
-            wgpu::DeviceType::Other => AdapterKind::Other,
-        };
-        let driver = format!("{} {}", info.driver, info.driver_info);
-        Adapter {
-            index,
-            fault: None,
-            name: info.name,
-            kind,
-            api: format!("{:?}", info.backend),
-            driver: driver.trim().to_owned(),
-        }
-    }
-
-    /// The device of `adapters[index]`; the backend counts each kind for itself.
-    pub(in crate::device) fn open(adapters: &[Adapter], index: usize) -> Device {
-        let kind = adapters[index].kind;
-        let place = adapters[..index]
-            .iter()
-            .filter(|other| other.kind == kind)
-            .count();
-        let device = match kind {
-            AdapterKind::Discrete => DeviceKind::DiscreteGpu(place),
-            AdapterKind::Integrated => DeviceKind::IntegratedGpu(place),
-            AdapterKind::Virtual => DeviceKind::VirtualGpu(place),
-            AdapterKind::Software => DeviceKind::Cpu,
-            AdapterKind::Other => unreachable!("refused, since the backend has no name for it"),
-        };
-        Device::wgpu(device)
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn adapters_that_fail_are_marked() {
-            let adapter = |name: &str, kind| Adapter {
-                index: 0,
-                name: name.into(),
-                kind,
-                api: "Vulkan".into(),
-                driver: String::new(),
-                fault: None,
-            };
-            let llvmpipe = adapter("llvmpipe (LLVM 15.0.6, 256 bits)", AdapterKind::Software);
-            let swiftshader = adapter("SwiftShader Device (Subzero)", AdapterKind::Software);
-            assert_eq!(
-                fault(&adapter("NVIDIA L4", AdapterKind::Discrete), true),
-                None
-            );
-            assert_eq!(fault(&llvmpipe, false), None);
-            assert!(fault(&llvmpipe, true).is_some());
-            assert!(fault(&swiftshader, false).is_some());
-            assert!(fault(&adapter("virgl", AdapterKind::Other), false).is_some());
-        }
-    }
+pub(super) fn open(adapters: &[Adapter], place: usize) -> (burn::tensor::Device, Option<String>) {
+    unreachable!("without GPU support no adapter is listed: {adapters:?}, {place}")
 }

@@ -1,13 +1,21 @@
-//! Where the tensors live: the CPU, or a GPU adapter, chosen at run time.
+//! Where the tensors live: the CPU, or a GPU adapter, chosen at run time; and what crosses between it
+//! and the host.
 //!
 //! Invariant: nothing falls back in silence. `auto` says what it took and why, a device asked for
 //! by name is that device or an error, and a software adapter is taken only on explicit demand.
 
 mod adapter;
 mod choice;
+#[cfg(feature = "wgpu")]
+mod gpu;
+mod traffic;
+#[cfg(feature = "wgpu")]
+mod tuning;
 
-pub use adapter::{Adapter, AdapterKind, list};
+pub use adapter::{Adapter, AdapterKind, Interface, lacks, list};
 pub use choice::{DeviceChoice, DeviceError, UnknownDevice};
+pub use traffic::Traffic;
+pub(crate) use traffic::{Reading, count_read, count_upload, read, upload, wait_for};
 
 use burn::tensor::Device;
 
@@ -23,6 +31,8 @@ pub struct Chosen {
     /// Whether reading a number makes training wait: true for a GPU, which works ahead of the
     /// host.
     pub waits_for_reads: bool,
+    /// What a person should know before the first update, as a sentence.
+    pub note: Option<String>,
 }
 
 /// Opens the device that `choice` stands for.
@@ -36,24 +46,28 @@ pub struct Chosen {
 pub fn choose(choice: DeviceChoice, allow_software: bool) -> Result<Chosen, DeviceError> {
     let adapters = match choice {
         DeviceChoice::Cpu => Vec::new(),
-        DeviceChoice::Auto | DeviceChoice::Wgpu(_) => list(),
+        DeviceChoice::Auto => list(),
+        DeviceChoice::Gpu(interface, _) => adapter::list_of(interface),
     };
-    let (index, reason) = choice::decide(choice, &adapters, adapter::BUILT, allow_software)?;
-    let (device, name) = match index {
+    let (place, reason) = choice::decide(choice, &adapters, adapter::BUILT, allow_software)?;
+    let (device, name, note) = match place {
         None => {
             let threads = rayon::current_num_threads();
-            (Device::flex(), format!("CPU ({threads} threads)"))
+            let name = format!("CPU ({threads} threads)");
+            (Device::flex(), name, None)
         }
-        Some(index) => {
-            let name = format!("wgpu:{index} {}", adapters[index]);
-            (adapter::open(&adapters, index), name)
+        Some(place) => {
+            let name = format!("{} {}", adapters[place].device(), adapters[place]);
+            let (device, note) = adapter::open(&adapters, place);
+            (device, name, note)
         }
     };
     Ok(Chosen {
         device: device.autodiff(),
         name,
         reason,
-        waits_for_reads: index.is_some(),
+        waits_for_reads: place.is_some(),
+        note,
     })
 }
 
@@ -70,7 +84,7 @@ pub fn several(
 ) -> Result<Vec<DeviceChoice>, DeviceError> {
     let adapters = match choice {
         DeviceChoice::Cpu => Vec::new(),
-        DeviceChoice::Auto | DeviceChoice::Wgpu(_) => list(),
+        DeviceChoice::Auto | DeviceChoice::Gpu(..) => list(),
     };
     choice::several(choice, &adapters, adapter::BUILT, allow_software)
 }
@@ -86,5 +100,6 @@ mod tests {
         assert_eq!(chosen.device, Device::flex());
         assert!(chosen.name.starts_with("CPU ("), "{}", chosen.name);
         assert_eq!(chosen.reason, "as asked");
+        assert_eq!(chosen.note, None);
     }
 }

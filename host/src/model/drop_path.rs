@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
 use super::noise::Draws;
+use crate::device::upload;
 
 /// Residual branches of a block.
 const BRANCHES: usize = 2;
@@ -70,7 +71,7 @@ impl Masks {
         [0, 1].map(|branch| {
             let factors = self.branches[branch].clone();
             let length = factors.len();
-            Tensor::from_data(TensorData::new(factors, [length]), device)
+            upload(TensorData::new(factors, [length]), device)
         })
     }
 }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::noise::Draws;
 use super::numerics::float32;
+use crate::device::upload;
 
 /// Dropout at one place of a network.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Dropout {
         let samples = self.draws.samples();
         assert_eq!(shape[0], samples.len(), "pictures in the batch");
         let factors = self.factors(shape[1..].iter().product(), site);
-        let mask = Tensor::<D>::from_data(TensorData::new(factors, shape), &input.device());
+        let mask: Tensor<D> = upload(TensorData::new(factors, shape), &input.device());
         let dtype = input.dtype();
         // The factor that keeps the mean is exact in float32 only.
         let output = float32(input) * mask;

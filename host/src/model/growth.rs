@@ -10,6 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::network::Stage;
 use super::parameters::Path;
+use crate::device::{read, upload};
 
 /// What further copies of a block compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl ModuleVisitor for Values {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.values
-            .insert(self.path.name(), param.val().inner().into_data());
+            .insert(self.path.name(), read(param.val().inner()));
     }
 }
 
@@ -130,7 +131,7 @@ impl ModuleMapper for Copier<'_> {
                 let values = values.unwrap_or_else(|| {
                     panic!("the shallow stage has no parameter `{name}` of shape {shape:?}")
                 });
-                Tensor::from_data(values.clone(), &device)
+                upload(values.clone(), &device)
             }
         };
         let id = param.id;

@@ -4,6 +4,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, Normal, Uniform};
 
+use crate::device::upload;
 use crate::phase::Phase;
 use crate::random::{Key, Seed, Stream};
 
@@ -89,9 +90,6 @@ impl<'a> Initial<'a> {
         let values: Vec<f32> = (0..shape.iter().product())
             .map(|_| draw(&mut stream))
             .collect();
-        Param::from_tensor(Tensor::from_data(
-            TensorData::new(values, shape),
-            self.device,
-        ))
+        Param::from_tensor(upload(TensorData::new(values, shape), self.device))
     }
 }

@@ -10,6 +10,7 @@ use super::noise::{Noise, StageNoise};
 use super::numerics::Numerics;
 use super::parameters::parameters;
 use super::vit::VitStage;
+use crate::device::wait_for;
 
 /// A network: stages in the order in which a picture passes them.
 #[derive(Module, Debug)]
@@ -331,10 +332,10 @@ impl Network {
         }
         let stage = &self.stages[index];
         let input = input.with_autodiff(true).require_grad();
-        device.sync().expect("the device works");
+        wait_for(&device);
         let begun = Instant::now();
         let gradients = through(stage, input).sum().backward();
-        device.sync().expect("the device works");
+        wait_for(&device);
         let taken = begun.elapsed();
         drop(gradients);
         taken.as_secs_f64() * 1000.0

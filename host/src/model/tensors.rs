@@ -11,6 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use super::network::Network;
 use super::parameters::parameters;
 use super::weights::WeightsError;
+use crate::device::{read, upload};
 
 /// Tensors by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +32,7 @@ impl Tensors {
     /// # Panics
     /// When its elements are no floats.
     pub(crate) fn add<const D: usize>(&mut self, name: String, tensor: Tensor<D>) {
-        let data = tensor.into_data().convert::<f32>();
+        let data = read(tensor).convert::<f32>();
         let shape = data.shape().to_vec();
         let values = data
             .try_into_vec()
@@ -69,7 +70,7 @@ impl Tensors {
     ) -> Result<Tensor<D>, WeightsError> {
         match self.0.remove(name) {
             Some(Values::Floats { shape, values }) if shape == expected => {
-                Ok(Tensor::from_data(TensorData::new(values, expected), device))
+                Ok(upload(TensorData::new(values, expected), device))
             }
             Some(Values::Floats { shape, .. }) => Err(WeightsError::Shape {
                 name: name.to_owned(),

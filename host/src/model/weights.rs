@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::checkpoint::flat_name;
 use super::network::{Network, Stage};
 use super::parameters::Path;
+use crate::device::{read, upload};
 
 /// Names that a message lists at most.
 const LISTED: usize = 3;
@@ -164,7 +165,7 @@ impl ModuleVisitor for Writer {
         if D == 2 && self.path.is_linear() {
             tensor = tensor.swap_dims(0, 1);
         }
-        let data = tensor.into_data().convert::<f32>();
+        let data = read(tensor).convert::<f32>();
         self.entries.push(Entry {
             name: self.path.name(),
             shape: data.shape().to_vec(),
@@ -269,10 +270,10 @@ where
             }
         };
         let device = param.lazy_device();
-        let mut tensor = Tensor::from_data(TensorData::new(values, shape), &device);
+        let mut tensor: Tensor<D> = upload(TensorData::new(values, shape), &device);
         if transposed {
             // A copy, so that the matrix lies as the kernels read it.
-            tensor = Tensor::from_data(tensor.swap_dims(0, 1).into_data(), &device);
+            tensor = upload(read(tensor.swap_dims(0, 1)), &device);
         }
         let id = param.id;
         param.transform_for_load(tensor, id)

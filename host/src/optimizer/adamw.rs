@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::groups::{Decay, Group};
 use super::layers;
+use crate::device::upload;
 use crate::kernels::update::{self, Step};
 use crate::model::Network;
 use crate::model::parameters::parameters;
@@ -240,7 +241,8 @@ fn clip(gradients: &mut [(ParamId, Tensor<1>)], limit: f64) -> (Tensor<1>, f64) 
         let norm = squares.sum::<f64>().sqrt();
         let device = gradients[0].1.device();
         let factor = (limit / (norm + CLIP_EPSILON)).min(1.0);
-        return (Tensor::from_data([norm as f32], &device), factor);
+        let norm = upload(TensorData::new(vec![norm as f32], [1]), &device);
+        return (norm, factor);
     }
     let squares = gradients
         .iter()

@@ -7,6 +7,7 @@ use burn::backend::{DType, Dispatch, DispatchTensor, TensorMetadata};
 use burn::tensor::{Device, FloatDType, Int, Shape, Tensor, TensorData};
 
 use super::{TensorError, shape};
+use crate::device::{count_read, count_upload};
 
 /// What the elements of a tensor are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,7 @@ impl AnyTensor {
     /// The shape is not allowed, or it has another number of elements than `values`.
     pub fn from_values(&self, values: Vec<f32>, shape: &[usize]) -> Result<Self, TensorError> {
         Self::check_values(values.len(), shape)?;
+        count_upload(size_of_val(values.as_slice()));
         let data = TensorData::new(values, physical(shape));
         Ok(Self {
             primitive: Dispatch::float_from_data(data, &self.primitive.device()),
@@ -164,6 +166,7 @@ impl AnyTensor {
             .clone()
             .reshaped(vec![shape::elements(&self.shape)])
             .primitive;
+        count_read();
         let data = match self.element_type {
             ElementType::Float => Tensor::<1>::from_dispatch(primitive).try_into_data(),
             ElementType::ClassId => Tensor::<1, Int>::from_dispatch(primitive).try_into_data(),

@@ -3,10 +3,11 @@
 
 use burn::module::Module;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, Transaction};
 
 use super::TrainError;
 use crate::data::{Dataset, Loader, Next, Part};
+use crate::device::{Reading, upload};
 use crate::model::{Network, Noise};
 use crate::phase::Phase;
 use crate::random::Seed;
@@ -103,8 +104,7 @@ impl Validation {
                 Next::End => break,
                 Next::Stopped => return Ok(None),
             };
-            let images =
-                Tensor::<4>::from_data(TensorData::new(batch.images, batch.shape), &device);
+            let images = upload(TensorData::new(batch.images, batch.shape), &device);
             let logits = network.forward(images, &Noise::off()).logits;
             labels.extend(batch.labels.iter().map(|label| *label as usize));
             judged.push(Judged::new(logits, batch.labels, &device));
@@ -125,7 +125,7 @@ impl Judged {
     /// Compares logits [pictures, classes] with the classes that the pictures have.
     fn new(logits: Tensor<2>, labels: Vec<i64>, device: &Device) -> Self {
         let [pictures, classes] = logits.dims();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [pictures]), device);
+        let labels: Tensor<1, Int> = upload(TensorData::new(labels, [pictures]), device);
         let label: Tensor<2, Int> = labels.clone().unsqueeze_dim(1);
         let losses = log_softmax(logits.clone(), 1)
             .gather(1, label.clone())
@@ -158,16 +158,18 @@ impl Judged {
     /// Waits for the device. `batches` are at least one, and `labels` those of their pictures.
     fn read(batches: &[Self], labels: &[usize]) -> Vec<Answer> {
         let whole = |part: fn(&Self) -> &Tensor<1, Int>| {
-            Tensor::cat(batches.iter().map(|batch| part(batch).clone()).collect(), 0).into_data()
+            Tensor::cat(batches.iter().map(|batch| part(batch).clone()).collect(), 0)
         };
         let losses: Vec<Tensor<1>> = batches.iter().map(|batch| batch.losses.clone()).collect();
-        let losses = Tensor::cat(losses, 0).into_data();
-        let predicted = whole(|batch| &batch.predicted);
-        let within = whole(|batch| &batch.within);
-        let answers = losses
+        let transaction = Transaction::default()
+            .register(Tensor::cat(losses, 0))
+            .register(whole(|batch| &batch.predicted))
+            .register(whole(|batch| &batch.within));
+        let numbers = Reading::begin(transaction).take();
+        let answers = numbers[0]
             .iter::<f64>()
-            .zip(predicted.iter::<i64>())
-            .zip(within.iter::<i64>());
+            .zip(numbers[1].iter::<i64>())
+            .zip(numbers[2].iter::<i64>());
         labels
             .iter()
             .zip(answers)

@@ -7,6 +7,7 @@ mod news;
 mod rates;
 mod step;
 mod terms;
+mod work;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ use crate::run::{
 };
 use crate::stop::Stop;
 use terms::Terms;
+use work::Work;
 
 /// The longest time between two reports of what the plugins cost, when updates are reported.
 const BETWEEN_COSTS: Duration = Duration::from_secs(10);
@@ -67,6 +69,8 @@ pub(super) struct PhaseTraining<'a> {
     pub(super) folder: &'a RunFolder,
     /// Updates between two reads of losses off the device.
     pub(super) read_every: usize,
+    /// Whether the observer is told what updates ask of the device.
+    pub(super) counts_work: bool,
     /// When checkpoints are written.
     pub(super) checkpoints: CheckpointConfig,
     /// What a checkpoint of this training comes from.
@@ -119,6 +123,8 @@ struct State<'a> {
     /// An update within an epoch to which training goes back when it diverges.
     point_at: Option<u64>,
     pending: PendingMetrics,
+    /// What the updates since the last report asked of the device.
+    work: Work,
     /// The pictures of every evaluation.
     validation: Validation,
     /// What frozen stages make of the pictures, where it is computed once.
@@ -191,6 +197,7 @@ impl PhaseTraining<'_> {
             rate_factor: 1.0,
             point_at: None,
             pending: PendingMetrics::default(),
+            work: Work::default(),
             validation: Validation::new(
                 self.dataset,
                 self.picture_size,
@@ -271,9 +278,17 @@ impl PhaseTraining<'_> {
                 // Nothing of this update was done.
                 Next::Stopped => return Err(self.stopped(state, begun)),
             };
+            state.work.begin(state.update);
             self.update(state, state.index, &batch)?;
-            if state.pending.len() >= self.read_every {
-                self.report(state, begun)?;
+            let arrived = if state.pending.len() >= self.read_every {
+                let arrived = state.pending.ask();
+                self.tell_work(state)?;
+                arrived
+            } else {
+                state.pending.take_arrived()
+            };
+            if !arrived.is_empty() {
+                self.tell(state, arrived, begun)?;
             }
             if self.stop.is_asked() {
                 return Err(self.stopped(state, begun));
@@ -401,15 +416,28 @@ impl PhaseTraining<'_> {
         Ok(())
     }
 
-    /// Reads the waiting numbers, refuses a loss that is not finite, and tells the observer.
+    /// Waits for the numbers of all updates up to now, and tells them.
     fn report(&self, state: &mut State<'_>, begun: Instant) -> Result<(), TrainError> {
         let measured = state.pending.read();
+        self.tell_work(state)?;
+        self.tell(state, measured, begun)
+    }
+
+    /// Refuses a loss that is not finite, and tells the observer the numbers of updates.
+    fn tell(
+        &self,
+        state: &mut State<'_>,
+        measured: Vec<Measured>,
+        begun: Instant,
+    ) -> Result<(), TrainError> {
         let trained_for = state.trained_for + begun.elapsed();
         if state.cost_told.elapsed() >= BETWEEN_COSTS {
             self.plugin_cost(state, trained_for)?;
         }
         let seconds = trained_for.as_secs_f64();
-        let pictures_per_second = state.update as f64 * self.config.batch as f64 / seconds;
+        // A GPU may not have done the updates after these yet.
+        let done = measured.last().map_or(state.update, |last| last.update + 1);
+        let pictures_per_second = done as f64 * self.config.batch as f64 / seconds;
         for Measured {
             epoch,
             update,

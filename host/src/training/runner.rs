@@ -310,6 +310,7 @@ impl Runner {
             } else {
                 1
             },
+            counts_work: self.device.waits_for_reads,
             checkpoints: experiment.checkpoint,
             origin,
             device_name: &self.device.name,

@@ -10,6 +10,7 @@ use super::block::Block;
 use super::config::VitConfig;
 use super::patch::PatchEmbedding;
 use super::position::interpolate;
+use crate::device::{read, upload};
 use crate::model::initial::Initial;
 use crate::model::layers::{LayerNorm, Linear};
 use crate::model::network::Activation;
@@ -66,11 +67,11 @@ impl VitStage {
             let (old_side, new_side) = ((tokens - 1).isqrt(), size / patch_embed.size());
             if old_side != new_side {
                 let device = pos_embed.lazy_device();
-                let values: Vec<f32> = pos_embed.val().into_data().iter().collect();
+                let values: Vec<f32> = read(pos_embed.val()).iter().collect();
                 let values = interpolate(&values, width, old_side, new_side);
                 let shape = [1, 1 + new_side * new_side, width];
                 let values = TensorData::new(values, shape);
-                self.pos_embed = Some(Param::from_tensor(Tensor::from_data(values, &device)));
+                self.pos_embed = Some(Param::from_tensor(upload(values, &device)));
             }
         }
         self

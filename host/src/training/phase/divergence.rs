@@ -5,6 +5,7 @@
 //! another reason: to the newest beginning of an epoch whose weights are numbers. So a run that was
 //! interrupted meanwhile ends with the same bits.
 
+use super::work::Work;
 use super::{PhaseTraining, State};
 use crate::event::{Event, RollBack};
 use crate::experiment::OnDivergence;
@@ -100,6 +101,7 @@ impl PhaseTraining<'_> {
         state.roll_backs = roll_backs;
         state.rate_factor = factor;
         state.pending = PendingMetrics::default();
+        state.work = Work::default();
         if state.calls.is_some() {
             state.schedule.record_calls();
             state.loss.record_calls();

@@ -12,6 +12,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::super::features::KeptFeatures;
 use super::{PhaseTraining, State};
 use crate::data::{Batch, Loader, Part};
+use crate::device::{read, upload};
 use crate::event::Event;
 use crate::random::Seed;
 use crate::run::{FeatureKey, FeatureReader, RunError, Unit};
@@ -70,7 +71,7 @@ impl PhaseTraining<'_> {
         let [tokens, width] = kept.tokens;
         let data = TensorData::new(values, [places.len(), tokens, width]);
         let plain = self.device.clone().inner();
-        Ok(Some(Tensor::from_data(data, &plain)))
+        Ok(Some(upload(data, &plain)))
     }
 
     /// Makes features again that were damaged while training went on, and reads these.
@@ -152,9 +153,9 @@ impl PhaseTraining<'_> {
                 // Products of another size could round otherwise, so a short batch is filled up.
                 images.resize(part * channels * height * width, 0.0);
                 let data = TensorData::new(images, [part, channels, height, width]);
-                let images = Tensor::<4>::from_data(data, &plain);
+                let images = upload(data, &plain);
                 let features = state.network.frozen_features(images, target);
-                let values: Vec<f32> = features.into_data().iter().collect();
+                let values: Vec<f32> = read(features).iter().collect();
                 writer.write(&values[..pictures * kept.values()])?;
             }
         }

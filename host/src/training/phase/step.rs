@@ -1,10 +1,11 @@
 //! Forward and backward of one part of a batch: what the loss hook is given, and what it answers.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Float, Int, Tensor, TensorData};
 
 use super::terms::NoLoss;
 use super::{PhaseTraining, State};
 use crate::data::Batch;
+use crate::device::upload;
 use crate::optimizer::OptimizerError;
 use crate::phase::Phase;
 use crate::plugin::StepInfo;
@@ -26,19 +27,19 @@ impl PhaseTraining<'_> {
         let plain = self.device.clone().inner();
         let slice =
             |values: &[f32], size: usize| values[first * size..(first + pictures) * size].to_vec();
-        let images = (!batch.images.is_empty()).then(|| {
+        let images = (!batch.images.is_empty()).then(|| -> Tensor<4> {
             let images = TensorData::new(
                 slice(&batch.images, picture),
                 [pictures, channels, height, width],
             );
-            Tensor::<4>::from_data(images, &plain)
+            upload(images, &plain)
         });
         let labels = TensorData::new(batch.labels[first..first + pictures].to_vec(), [pictures]);
-        let labels = Tensor::<1, Int>::from_data(labels, &plain);
+        let labels: Tensor<1, Int> = upload(labels, &plain);
         let soft_targets = batch.soft_targets.as_ref().map(|targets| {
             let classes = targets.len() / batch.shape[0];
             let data = TensorData::new(slice(targets, classes), [pictures, classes]);
-            Tensor::<2>::from_data(data, &plain)
+            upload::<2, Float>(data, &plain)
         });
         let samples = batch.samples[first..first + pictures].to_vec();
         let noise = self.noise(state.epoch, samples);

@@ -76,6 +76,9 @@ impl Runner {
             reason: self.device.reason.clone(),
             units: open.iter().map(ToString::to_string).collect(),
         })?;
+        if let Some(text) = self.device.note.clone().filter(|_| !open.is_empty()) {
+            observer.observe(&Event::Note { text })?;
+        }
         self.tell_left_out(observer)?;
         for text in self.prepared.reproduced() {
             observer.observe(&Event::Note { text })?;
