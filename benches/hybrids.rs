@@ -295,37 +295,35 @@ struct Measured {
 }
 
 fn measured() -> Result<Vec<Measured>> {
-    let mut end_to_end = Training::new(Kind::EndToEnd)?;
-    let mut all = Vec::new();
-    for kind in Kind::all() {
-        eprintln!("{}", kind.title());
-        let mut own = Training::new(kind)?;
-        let (mut fastest, mut whole) = ([f64::MAX; 2], [f64::MAX; 2]);
-        for round in 0..=ROUNDS {
-            let (one, other) = (end_to_end.step()?, own.step()?);
+    let mut trainings = Kind::all()
+        .into_iter()
+        .map(Training::new)
+        .collect::<Result<Vec<_>>>()?;
+    let mut fastest = vec![[f64::MAX; 2]; trainings.len()];
+    for round in 0..=ROUNDS {
+        for (training, fastest) in trainings.iter_mut().zip(&mut fastest) {
+            let seconds = training.step()?;
             // The first step of each fills caches and allocates.
             if round > 0 {
-                for way in 0..2 {
-                    whole[way] = whole[way].min(one[way]);
-                    fastest[way] = fastest[way].min(other[way]);
+                for (least, one) in fastest.iter_mut().zip(seconds) {
+                    *least = least.min(one);
                 }
             }
         }
-        let [clock, ratio] = [0, 1].map(|way| fastest[way] / whole[way]);
-        eprintln!(
-            "  {:.0} ms, end to end {:.0} ms: {clock:.3}; of the processors' time {ratio:.3}",
-            fastest[0] * 1e3,
-            whole[0] * 1e3,
-        );
-        all.push(Measured {
-            kind,
-            seconds: fastest[0],
-            clock,
-            ratio,
-            peak: peak_of(kind)?,
-        });
+        eprintln!("{round} of {ROUNDS} rounds");
     }
-    Ok(all)
+    // The first kind is end to end.
+    let whole = fastest[0];
+    let measured = trainings.iter().zip(&fastest).map(|(training, seconds)| {
+        Ok(Measured {
+            kind: training.kind,
+            seconds: seconds[0],
+            clock: seconds[0] / whole[0],
+            ratio: seconds[1] / whole[1],
+            peak: peak_of(training.kind)?,
+        })
+    });
+    measured.collect()
 }
 
 /// The peak of a process that takes some steps of this kind and nothing else.
@@ -432,8 +430,8 @@ fn heading() -> Result<String> {
          Made by `cargo bench --bench hybrids -- --write`: a ViT of 12 blocks, width 192, 50 tokens, batch 64,\n\
          float32, in 4 modules with one meta block each; forward, backward, and AdamW. {processor}, {} threads,\n\
          load {load} (of which this takes the number of threads).\n\n\
-         Times and memory are shares of those end to end: the fastest of {ROUNDS} steps, each taken right after one\n\
-         end to end, by the clock and by the time of all processors, which other work on the machine changes less;\n\
+         Times and memory are shares of those end to end: the fastest of {ROUNDS} steps, one of each kind after the\n\
+         other, by the clock and by the time of all processors, which other work on the machine changes less;\n\
          and the peak of a process of its own without what it had before there was a network. Ideal are\n\
          the products of matrices that the model of costs counts, beside blocks (forward, input gradient, and\n\
          weight gradient count 1 each), and the bytes that `incubate plan` estimates. With features kept, reading\n\

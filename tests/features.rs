@@ -337,7 +337,10 @@ fn a_plan_says_why_features_are_not_kept() {
             &["reference=[\"train-mode-meta\"]"],
             [Some("`reference`"); 2],
         ),
-        (&[imitation, "module.teacher=meta"], [None, Some("the loss looks at")]),
+        (
+            &[imitation, "module.teacher=meta"],
+            [None, Some("the loss looks at")],
+        ),
     ];
     for (more, expected) in cases {
         let planned = plan(more);
