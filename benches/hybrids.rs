@@ -2,7 +2,8 @@
 //! computed and with their features read from a file, and what the method's model of costs says of each.
 //!
 //! The network is that of `benches/step.rs`: 28 pixels, patch 4, width 192, 3 heads, batch 64; 12 blocks in 4
-//! modules, a meta block for each. Steps are taken in turns, so that a machine that is busy is busy for both.
+//! modules, a meta block for each. Steps are taken in turns, and the processor's time is counted beside the
+//! clock's, so that a machine that is busy with something else is busy for both.
 //!
 //! ```sh
 //! cargo bench --bench hybrids                # prints the table
@@ -19,7 +20,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::activation::log_softmax;
@@ -44,7 +45,7 @@ const MODULES: usize = 4;
 const DEPTH: usize = 12;
 const RATES: [f64; Group::ALL.len()] = [1e-3; Group::ALL.len()];
 /// Steps of each kind that are timed.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 /// Steps of a process whose memory is looked at.
 const MEMORY_STEPS: usize = 3;
 /// Asks a process for the memory of one kind of step.
@@ -216,13 +217,13 @@ impl Training {
         })
     }
 
-    /// One step; answers its seconds.
-    fn step(&mut self) -> Result<f64> {
+    /// One step; answers its seconds by the clock, and those of all processors.
+    fn step(&mut self) -> Result<[f64; 2]> {
         let network = self
             .network
             .take()
             .context("the last step left a network")?;
-        let begun = Instant::now();
+        let (begun, worked) = (Instant::now(), processor_time()?);
         let off = Noise::off();
         let forward = match (self.kind, &mut self.features) {
             (Kind::Kept(module), Some((reader, _))) => {
@@ -243,10 +244,10 @@ impl Training {
         let picked = (log_softmax(forward.logits, 1) * self.targets.clone()).sum_dim(1);
         self.optimizer.accumulate(&network, -picked.mean())?;
         let stepped = self.optimizer.step(network, &RATES)?;
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = [begun.elapsed(), processor_time()?.saturating_sub(worked)];
         self.network = Some(stepped.network);
         self.steps += 1;
-        Ok(seconds)
+        Ok(seconds.map(|time| time.as_secs_f64()))
     }
 }
 
@@ -283,48 +284,46 @@ fn keep(network: &Network, module: usize) -> Result<(FeatureReader, TempDir)> {
 /// What was measured of one kind.
 struct Measured {
     kind: Kind,
-    /// Seconds of its fastest step.
+    /// Seconds of its fastest step, by the clock.
     seconds: f64,
-    /// The median of its steps, each over the step end to end before it.
+    /// The fastest step over the fastest end to end, by the clock.
+    clock: f64,
+    /// The same of the time of all processors.
     ratio: f64,
     /// Bytes at the peak, beyond what the process had before there was a network.
     peak: f64,
 }
 
 fn measured() -> Result<Vec<Measured>> {
-    let mut end_to_end = Training::new(Kind::EndToEnd)?;
-    let mut all = Vec::new();
-    for kind in Kind::all() {
-        eprintln!("{}", kind.title());
-        let mut own = Training::new(kind)?;
-        let mut ratios = Vec::new();
-        let (mut fastest, mut fastest_end_to_end) = (f64::MAX, f64::MAX);
-        for round in 0..=ROUNDS {
-            let whole = end_to_end.step()?;
-            let part = own.step()?;
+    let mut trainings = Kind::all()
+        .into_iter()
+        .map(Training::new)
+        .collect::<Result<Vec<_>>>()?;
+    let mut fastest = vec![[f64::MAX; 2]; trainings.len()];
+    for round in 0..=ROUNDS {
+        for (training, fastest) in trainings.iter_mut().zip(&mut fastest) {
+            let seconds = training.step()?;
             // The first step of each fills caches and allocates.
             if round > 0 {
-                ratios.push(part / whole);
-                fastest = fastest.min(part);
-                fastest_end_to_end = fastest_end_to_end.min(whole);
+                for (least, one) in fastest.iter_mut().zip(seconds) {
+                    *least = least.min(one);
+                }
             }
         }
-        ratios.sort_by(f64::total_cmp);
-        eprintln!(
-            "  {:.0} ms, end to end {:.0} ms; the fastest {:.3}, the median {:.3} of it",
-            fastest * 1e3,
-            fastest_end_to_end * 1e3,
-            fastest / fastest_end_to_end,
-            ratios[ROUNDS / 2]
-        );
-        all.push(Measured {
-            kind,
-            seconds: fastest,
-            ratio: fastest / fastest_end_to_end,
-            peak: peak_of(kind)?,
-        });
+        eprintln!("{round} of {ROUNDS} rounds");
     }
-    Ok(all)
+    // The first kind is end to end.
+    let whole = fastest[0];
+    let measured = trainings.iter().zip(&fastest).map(|(training, seconds)| {
+        Ok(Measured {
+            kind: training.kind,
+            seconds: seconds[0],
+            clock: seconds[0] / whole[0],
+            ratio: seconds[1] / whole[1],
+            peak: peak_of(training.kind)?,
+        })
+    });
+    measured.collect()
 }
 
 /// The peak of a process that takes some steps of this kind and nothing else.
@@ -353,6 +352,18 @@ fn print_peak(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The time that all threads of this process had a processor.
+fn processor_time() -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir("/proc/self/task").context("times are read on Linux")? {
+        // A thread can end meanwhile.
+        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        let first = text.split_whitespace().next();
+        nanoseconds += first.and_then(|time| time.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
 /// Bytes that the system counts for this process.
 fn status(field: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/self/status").context("peaks are read on Linux")?;
@@ -368,8 +379,8 @@ fn table(all: &[Measured]) -> Result<String> {
         .find(|one| one.kind == Kind::EndToEnd)
         .context("end to end is measured")?;
     let mut text = String::from(
-        "| a step of | ms | time | products | off by | blocks | peak MiB | memory | estimate | off by |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+        "| a step of | ms | clock | processors | products | off by | blocks | peak MiB | memory | estimate | off by |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut beyond = Vec::new();
     for one in all {
@@ -379,9 +390,10 @@ fn table(all: &[Measured]) -> Result<String> {
         let off = |found: f64, ideal: f64| found / ideal - 1.0;
         writeln!(
             text,
-            "| {} | {:.0} | {time:.3} | {macs:.3} | {:+.0} % | {blocks:.3} | {:.0} | {memory:.3} | {bytes:.3} | {:+.0} % |",
+            "| {} | {:.0} | {:.3} | {time:.3} | {macs:.3} | {:+.0} % | {blocks:.3} | {:.0} | {memory:.3} | {bytes:.3} | {:+.0} % |",
             one.kind.title(),
             one.seconds * 1e3,
+            one.clock,
             100.0 * off(time, macs),
             one.peak / f64::from(1 << 20),
             100.0 * off(memory, bytes),
@@ -418,9 +430,10 @@ fn heading() -> Result<String> {
          Made by `cargo bench --bench hybrids -- --write`: a ViT of 12 blocks, width 192, 50 tokens, batch 64,\n\
          float32, in 4 modules with one meta block each; forward, backward, and AdamW. {processor}, {} threads,\n\
          load {load} (of which this takes the number of threads).\n\n\
-         Time and memory are shares of those end to end: the fastest of {ROUNDS} steps, each taken right after one\n\
-         end to end, and the peak of a process of its own without what it had before there was a network. Ideal\n\
-         are the products of matrices that the model of costs counts, beside blocks (forward, input gradient, and\n\
+         Times and memory are shares of those end to end: the fastest of {ROUNDS} steps, one of each kind after the\n\
+         other, by the clock and by the time of all processors, which other work on the machine changes less;\n\
+         and the peak of a process of its own without what it had before there was a network. Ideal are\n\
+         the products of matrices that the model of costs counts, beside blocks (forward, input gradient, and\n\
          weight gradient count 1 each), and the bytes that `incubate plan` estimates. With features kept, reading\n\
          them counts.\n\n",
         std::thread::available_parallelism()?.get(),

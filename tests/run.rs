@@ -275,10 +275,17 @@ fn the_plan_shows_costs_and_where_settings_come_from() {
             answer.stdout
         );
     }
-    let answer = incubate(&["plan", "--device", "cpu", "--json"]).succeeded();
+    // The method's compute, as if no features were kept: how long the baseline lasts depends on no disk.
+    let off = ["--set", "features.cache=off"];
+    let json = ["plan", "--device", "cpu", "--json"];
+    let answer = incubate(&[&json[..], &off].concat()).succeeded();
     let plan = &answer.json_lines()[0];
     let units = plan["plan"]["units"].as_array().unwrap();
     assert_eq!(units.len(), 7);
+    let kept = incubate(&json).succeeded().json_lines().remove(0);
+    let kept = &kept["plan"]["units"];
+    assert_eq!(kept[6], units[6]);
+    assert!(kept[4]["total_macs"].as_f64() < units[4]["total_macs"].as_f64());
     // A hybrid trains one module of the target: all of them together are the target.
     let trained: u64 = units[1..5]
         .iter()
