@@ -41,8 +41,8 @@ const PICTURES: usize = 64;
 const CLASSES: usize = 10;
 
 /// Pairs of measurements, and calls in each.
-const ROUNDS: usize = 41;
-const CALLS: u64 = 500;
+const ROUNDS: usize = 21;
+const CALLS: u64 = 100;
 
 const UPDATES: u64 = 1000;
 const BASE_RATE: f64 = 1e-3;

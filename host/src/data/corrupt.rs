@@ -16,7 +16,7 @@ use crate::cache::cache_folder;
 use crate::digest::hexadecimal;
 
 /// To be changed with the file, or with what is decoded.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What happens when a picture of a folder cannot be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
