@@ -352,6 +352,7 @@ impl Event {
             | Self::PluginMessage { unit, .. }
             | Self::PluginMetric { unit, .. }
             | Self::PluginCost { unit, .. }
+            | Self::DeviceWork { unit, .. }
             | Self::FailureRecorded { unit, .. }
             | Self::RecordingStopped { unit, .. }
             | Self::UnitFinished { unit, .. } => Some(unit),

@@ -33,12 +33,12 @@ impl PhaseTraining<'_> {
             Some(Ok(reader)) => Some(reader),
             Some(Err(reason)) => {
                 let what = format!("`{}` is made again: {reason}", path.display());
-                self.tell(state, what)?;
+                self.tell_note(state, what)?;
                 self.make_features(state, kept)?
             }
             None if trained_on => {
                 let what = format!("`{}` is made again, since it is missing", path.display());
-                self.tell(state, what)?;
+                self.tell_note(state, what)?;
                 self.make_features(state, kept)?
             }
             None => self.make_features(state, kept)?,
@@ -83,7 +83,7 @@ impl PhaseTraining<'_> {
         reason: String,
     ) -> Result<Vec<f32>, TrainError> {
         let path = self.folder.features_path(Unit::Train(self.phase));
-        self.tell(
+        self.tell_note(
             state,
             format!("`{}` is made again: {reason}", path.display()),
         )?;
@@ -114,7 +114,7 @@ impl PhaseTraining<'_> {
                 let text = format!(
                     "what the frozen stages make of the pictures is computed at every update: {error}"
                 );
-                self.tell(state, text)?;
+                self.tell_note(state, text)?;
                 Ok(None)
             }
             made => made.map(Some),
@@ -180,7 +180,7 @@ impl PhaseTraining<'_> {
     }
 
     /// Says something about the unit.
-    fn tell(&self, state: &mut State<'_>, note: String) -> Result<(), TrainError> {
+    fn tell_note(&self, state: &mut State<'_>, note: String) -> Result<(), TrainError> {
         let unit = self.phase.to_string();
         Ok(state.observer.observe(&Event::UnitNote { unit, note })?)
     }
