@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures every figure of README's section "Performance" on this machine, one part after the other, and
-# writes benches/results/performance.md (the raw values lie beside it as JSON). An hour on two cores, on
+# writes benches/results/performance.md (the raw values lie beside it as JSON). Half an hour on two cores, on
 # which nothing else should run.
 #
 #   bash benches/all.sh [PYTHON] [THREADS]
@@ -28,6 +28,9 @@ part() {
     "$@"
 }
 
+program=$(cargo metadata --no-deps --format-version 1 | "$python" -c \
+    'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/incubate
+
 part training cargo bench --locked --bench pytorch -- training \
     --python "$python" --threads "$threads" --into "$results" >"$parts/1"
 part loading cargo bench --locked --bench pytorch -- loading \
@@ -38,10 +41,13 @@ part loading cargo bench --locked --bench pytorch -- loading \
 } >"$parts/3"
 {
     printf '# Start-up\n\n'
-    program=$(cargo metadata --no-deps --format-version 1 | "$python" -c \
-        'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/incubate
     part start-up bash benches/startup.sh "$program"
 } >"$parts/4"
+part hybrids cargo bench --locked --bench hybrids -- --write >"$parts/5"
+{
+    printf '# Processes side by side\n\nThe modules of the digits at width 32, `--jobs 2` beside one process:\n\n'
+    part jobs bash benches/jobs.sh 3 --set model.width=32 --set model.heads=2
+} >"$parts/6"
 
 {
     printf 'Written by `bash benches/all.sh`.\n\n'

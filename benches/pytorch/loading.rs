@@ -96,7 +96,7 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     for (set, size) in [("large", 224), ("small", 32)] {
         for part in [Part::Train, Part::Validation] {
             let name = match part {
-                Part::Train => "train",
+                Part::Train | Part::TrainInOrder => "train",
                 Part::Validation => "val",
             };
             eprintln!("{set} {name}");
@@ -147,7 +147,10 @@ fn times(
         json!({
             "do": "open",
             "folder": folder,
-            "part": match part { Part::Train => "train", Part::Validation => "val" },
+            "part": match part {
+                Part::Train | Part::TrainInOrder => "train",
+                Part::Validation => "val",
+            },
             "size": size,
             "batch": BATCH,
             "normalise_in_workers": normalise_in_workers,

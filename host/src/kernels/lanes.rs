@@ -4,11 +4,6 @@
 //! Rows are short, so places are counted: iterators that are zipped are made anew for every row, which
 //! takes as long as the row.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "counted places become vector instructions without anything around them"
-)]
-
 /// Partial sums that run side by side.
 const LANES: usize = 16;
 

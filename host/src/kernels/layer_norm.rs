@@ -4,8 +4,6 @@
 //! Values and gradients agree with the composition of burn's operations to 1e-5, and are the same
 //! bits whatever the number of threads and the instruction set: sums run in a fixed order.
 
-#![expect(clippy::needless_range_loop, reason = "rows are short: see `lanes`")]
-
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as Graph;

@@ -169,8 +169,7 @@ impl Segments {
                 table: usize::from(part[2]),
             });
         }
-        let [described @ ..] = self.described.as_mut_slice();
-        match described {
+        match self.described.as_mut_slice() {
             // A single component has one block in a unit, whatever is said.
             [grey] => {
                 (grey.across, grey.down) = (1, 1);
