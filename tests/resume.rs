@@ -206,6 +206,8 @@ fn story(run: &Path, unit: &str) -> Vec<Value> {
     let interrupted = |line: &Value| {
         let note = line["note"].as_str().unwrap_or_default();
         line["event"] == "resumed"
+            // Told by the clock, too.
+            || line["event"] == "plugin-cost"
             || note.starts_with("took the unit over from")
             || note.contains("features.bin` is made again")
     };
