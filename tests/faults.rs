@@ -162,12 +162,16 @@ fn a_damaged_lease_is_watched_and_taken_over() {
 fn every_checkpoint_may_be_damaged() {
     let (_folder, run) = killed();
     let checkpoints = run.join("units/fine-tune/checkpoints");
+    let mut damaged = 0;
     for entry in fs::read_dir(&checkpoints).unwrap() {
-        damage(
-            &entry.unwrap().path().join("optimizer.safetensors"),
-            Damage::Flipped(0.5),
-        );
+        let file = entry.unwrap().path().join("optimizer.safetensors");
+        // The kill may have left one half written, which nobody reads.
+        if file.exists() {
+            damage(&file, Damage::Flipped(0.5));
+            damaged += 1;
+        }
     }
+    assert!(damaged > 0);
     let answer = go_on(&run, |command| command).succeeded();
     assert!(answer.stderr.contains("the unit begins again"));
     assert_same(&run);
