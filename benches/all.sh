@@ -47,6 +47,9 @@ part hybrids cargo bench --locked --bench hybrids -- --write >"$parts/5"
 {
     printf '# Processes side by side\n\nThe modules of the digits at width 32, `--jobs 2` beside one process:\n\n'
     part jobs bash benches/jobs.sh 3 --set model.width=32 --set model.heads=2
+    printf '\nWith batches of 8, which are too small for more than a core:\n\n'
+    part 'jobs, small batches' bash benches/jobs.sh 3 --set model.width=32 --set model.heads=2 \
+        --set training.batch=8 --set module.epochs=2
 } >"$parts/6"
 
 {

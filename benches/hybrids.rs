@@ -41,6 +41,9 @@ const BATCH: usize = 64;
 /// Pictures whose features are kept: batches of them are read in changing orders.
 const PICTURES: usize = 4 * BATCH;
 const CLASSES: usize = 10;
+const WIDTH: usize = 192;
+/// 7 x 7 patches and the class token.
+const TOKENS: usize = 50;
 const MODULES: usize = 4;
 const DEPTH: usize = 12;
 const RATES: [f64; Group::ALL.len()] = [1e-3; Group::ALL.len()];
@@ -131,12 +134,12 @@ impl Kind {
         }
     }
 
-    /// Bytes of weights, gradients and moments of what is trained, and the activations that the
-    /// backward pass needs.
+    /// Bytes of weights, gradients and moments of what is trained, and of activations and gradients at
+    /// the peak of the backward pass, as `incubate plan` estimates them.
     fn bytes(self) -> f64 {
         let costs = architecture().costs(BATCH);
         let (depths, module) = (self.depths(), self.module());
-        let mut bytes = 0;
+        let (mut bytes, mut activations, mut peak) = (0, 0, 0);
         for (stage, depth) in depths.iter().enumerate() {
             let ends = [
                 (stage == 0).then_some(&costs.entry),
@@ -151,27 +154,36 @@ impl Kind {
                     bytes += 3 * 4 * cost.parameters;
                 }
                 if stage >= module.unwrap_or(0) {
-                    bytes += cost.activation_bytes;
+                    activations += cost.activation_bytes;
                 }
             }
+            if module.is_none_or(|module| stage == module) {
+                peak = activations + costs.blocks[0].activation_bytes;
+            }
         }
-        bytes as f64
+        // Through frozen blocks goes the gradient of their output alone.
+        let through = 2 * (BATCH * TOKENS * WIDTH * size_of::<f32>()) as u64;
+        (bytes + peak.max(activations + through)) as f64
     }
 }
 
 fn architecture() -> Architecture {
-    Architecture::Vit(VitConfig {
+    Architecture::Vit(config())
+}
+
+fn config() -> VitConfig {
+    VitConfig {
         image_size: 28,
         patch_size: 4,
         channels: 1,
         classes: CLASSES,
-        width: 192,
+        width: WIDTH,
         depth: DEPTH,
         heads: 3,
         mlp_ratio: 4,
         qkv_bias: true,
         layer_norm_eps: 1e-6,
-    })
+    }
 }
 
 fn pictures(count: usize) -> Tensor<4> {
@@ -290,7 +302,7 @@ struct Measured {
     clock: f64,
     /// The same of the time of all processors.
     ratio: f64,
-    /// Bytes at the peak, beyond what the process had before there was a network.
+    /// Bytes at the peak, beyond what the process had after a step of a network of next to nothing.
     peak: f64,
 }
 
@@ -343,12 +355,29 @@ fn peak_of(kind: Kind) -> Result<f64> {
 /// What the child of [`peak_of`] does.
 fn print_peak(name: &str) -> Result<()> {
     let kind = Kind::named(name).with_context(|| format!("no kind of step `{name}`"))?;
+    // What code and threads take comes with the first step, whatever it is of.
+    step_of_one_block()?;
     let before = status("VmRSS")?;
     let mut training = Training::new(kind)?;
     for _ in 0..MEMORY_STEPS {
         training.step()?;
     }
     println!("{}", status("VmHWM")? - before);
+    Ok(())
+}
+
+/// A training step of a network of next to nothing.
+fn step_of_one_block() -> Result<()> {
+    let small = Architecture::Vit(VitConfig {
+        width: 12,
+        depth: 1,
+        ..config()
+    });
+    let network = small.network(&[1], Seed(0), Phase::Baseline, &Device::flex())?;
+    let mut optimizer = Optimizer::new(AdamWConfig::default(), &network, Phase::Baseline);
+    let forward = network.forward(pictures(16).autodiff(), &Noise::off());
+    optimizer.accumulate(&network, forward.logits.powi_scalar(2).mean())?;
+    optimizer.step(network, &RATES)?;
     Ok(())
 }
 
@@ -432,7 +461,7 @@ fn heading() -> Result<String> {
          load {load} (of which this takes the number of threads).\n\n\
          Times and memory are shares of those end to end: the fastest of {ROUNDS} steps, one of each kind after the\n\
          other, by the clock and by the time of all processors, which other work on the machine changes less;\n\
-         and the peak of a process of its own without what it had before there was a network. Ideal are\n\
+         and the peak of a process of its own without what a step of next to nothing took. Ideal are\n\
          the products of matrices that the model of costs counts, beside blocks (forward, input gradient, and\n\
          weight gradient count 1 each), and the bytes that `incubate plan` estimates. With features kept, reading\n\
          them counts.\n\n",

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # How much time `run --jobs` saves: the modules of the digits one after the other in one process, and
-# two at a time, in turns on this machine, from the same meta model.
+# two at a time, in turns on this machine, from the same meta model. It says how many cores the one process
+# kept busy: what it leaves is what there is to save.
 #
 #   bash benches/jobs.sh                                    # five rounds
 #   bash benches/jobs.sh 3 --set module.epochs=2            # three, of shorter modules
+#   bash benches/jobs.sh 3 --set training.batch=8           # batches that one core is enough for
 #   INCUBATE_JOBS=4 bash benches/jobs.sh 3 --set partition.modules=8
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,14 +25,16 @@ run() {
     }
 }
 
-# Seconds for all modules, from a copy of the run with the meta model.
+# Seconds for all modules, from a copy of the run with the meta model, by the clock and by the processors.
 modules() {
-    local folder="$scratch/run" begun
+    local folder="$scratch/run" TIMEFORMAT='%3R %3U %3S'
     rm -rf "$folder"
     cp -r "$scratch/meta" "$folder"
-    begun="$(date +%s.%N)"
-    run --out "$folder" "${units[@]}" "$@"
-    awk -v begun="$begun" -v ended="$(date +%s.%N)" 'BEGIN { printf "%.2f", ended - begun }'
+    { time run --out "$folder" "${units[@]}" "$@"; } 2>"$scratch/time" || {
+        cat "$scratch/time" >&2
+        exit 1
+    }
+    awk '{ printf "%.2f %.2f", $1, $2 + $3 }' "$scratch/time"
     # The same bits, or it would be no comparison.
     cat "$folder"/units/module.*/weights.safetensors | sha256sum >>"$scratch/digests"
 }
@@ -53,15 +57,15 @@ for ((round = 0; round < rounds; round++)); do
         alone="$(modules "$@")"
         shared="$(modules --jobs "$jobs" "$@")"
     fi
-    awk -v alone="$alone" -v shared="$shared" -v load="$(cut -d' ' -f1 /proc/loadavg)" \
-        'BEGIN { printf "%8.2f s alone %8.2f s shared out, ratio %.3f (load %s)\n", alone, shared, shared / alone, load }'
-    printf '%s %s\n' "$alone" "$shared" >>"$scratch/times"
+    printf '%s %s %s\n' "$alone" "$shared" "$(cut -d' ' -f1 /proc/loadavg)" | tee -a "$scratch/times" | awk '{
+        printf "%8.2f s alone on %.2f cores, %8.2f s shared out, ratio %.3f (load %s)\n", $1, $2 / $1, $3, $3 / $1, $5
+    }'
 done
 if (($(sort -u "$scratch/digests" | wc -l) != 1)); then
     echo "the weights differ" >&2
     exit 1
 fi
-awk '{ print $2 / $1, $1, $2 }' "$scratch/times" | sort -n | awk '
+awk '{ print $3 / $1, $1, $3 }' "$scratch/times" | sort -n | awk '
     {
         ratio[NR] = $1
         if (NR == 1 || $2 < alone) alone = $2

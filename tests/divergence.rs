@@ -257,6 +257,11 @@ fn story(run: &Path) -> Vec<Value> {
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
         .filter(|event| event["event"] != "resumed" && event["event"] != "plugin-cost")
+        .filter(|event| {
+            !event["note"]
+                .to_string()
+                .contains("due faster than they can be written")
+        })
         .map(|mut event| {
             let fields = event.as_object_mut().unwrap();
             for time in ["time", "seconds", "pictures_per_second"] {

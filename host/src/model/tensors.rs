@@ -53,6 +53,11 @@ impl Tensors {
         })
     }
 
+    /// What they hold, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.values().map(|values| values.data_len() as u64).sum()
+    }
+
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -12,6 +12,7 @@
 //! A folder's name is the number of updates that were made. What is frozen is not in it: that comes
 //! from the units and files that it came from.
 
+mod line;
 mod manifest;
 mod stored;
 mod writer;

@@ -154,6 +154,8 @@ struct State<'a> {
     written: Instant,
     /// Whether somebody was told why there are none.
     unsaved_told: bool,
+    /// Whether it was said that checkpoints are left out.
+    left_out_told: bool,
     observer: &'a mut dyn Observer,
 }
 
@@ -220,6 +222,7 @@ impl PhaseTraining<'_> {
                 .with_roll_back_points(self.rolls_back()),
             written: Instant::now(),
             unsaved_told: false,
+            left_out_told: false,
             observer,
         };
         if let Some(stored) = resumed {
@@ -279,7 +282,7 @@ impl PhaseTraining<'_> {
                 Next::Stopped => return Err(self.stopped(state, begun)),
             };
             state.work.begin(state.update);
-            self.update(state, state.index, &batch)?;
+            self.update(state, state.index, *batch)?;
             let arrived = if state.pending.len() >= self.read_every {
                 let arrived = state.pending.ask();
                 self.tell_work(state)?;
@@ -387,14 +390,19 @@ impl PhaseTraining<'_> {
     }
 
     /// One update: the batch in parts, then one step of the optimizer.
-    fn update(&self, state: &mut State<'_>, index: u64, batch: &Batch) -> Result<(), TrainError> {
+    fn update(
+        &self,
+        state: &mut State<'_>,
+        index: u64,
+        mut batch: Batch,
+    ) -> Result<(), TrainError> {
         self.set_rates(state, index)?;
         let rates = state.rates.map(|rate| rate * state.rate_factor);
         state.pending.begin(state.epoch, state.update, rates[0]);
         let parts = self.config.accumulation;
         let pictures = batch.shape[0] / parts;
         for part in 0..parts {
-            self.accumulate(state, batch, part * pictures, pictures, index)?;
+            self.accumulate(state, &mut batch, part * pictures, pictures, index)?;
         }
         let Stepped {
             network,

@@ -126,11 +126,13 @@ impl Plan {
                 let costs = architecture.costs(part);
                 let stages = depths(phase, &division, experiment);
                 let size = Size::new(phase, &stages, &division, &costs);
+                let between = architecture.between_blocks(part);
                 let activations = if config.checkpoint_activations {
-                    let between = architecture.between_blocks(part);
-                    size.blocks_kept * between + size.largest_block
+                    size.blocks_kept * between + size.largest_block + size.largest_trained
                 } else {
-                    size.activation_bytes
+                    // A frozen block passes the gradient of its output on, and is done.
+                    size.activation_peak
+                        .max(size.activation_bytes + 2 * between)
                 };
                 let average = u64::from(config.ema > 0.0);
                 PlannedUnit {
@@ -211,6 +213,12 @@ struct Size {
     blocks_kept: u64,
     /// The activations of the largest of them, in bytes.
     largest_block: u64,
+    /// Those of the largest that is trained.
+    largest_trained: u64,
+    /// Activations and gradients while the last block that is trained is gone back through: all before
+    /// it is still there, and its gradients are as large as its activations, for those of its weights are
+    /// computed from them.
+    activation_peak: u64,
 }
 
 impl Size {
@@ -223,6 +231,8 @@ impl Size {
             activation_bytes: 0,
             blocks_kept: 0,
             largest_block: 0,
+            largest_trained: 0,
+            activation_peak: 0,
         };
         let trains = |stage: usize| match trained(phase) {
             Trained::All => true,
@@ -238,7 +248,11 @@ impl Size {
             if stage >= first_kept {
                 size.blocks_kept += *depth as u64;
                 let largest = blocks.clone().map(|cost| cost.activation_bytes).max();
-                size.largest_block = size.largest_block.max(largest.unwrap_or_default());
+                let largest = largest.unwrap_or_default();
+                size.largest_block = size.largest_block.max(largest);
+                if trains(stage) {
+                    size.largest_trained = size.largest_trained.max(largest);
+                }
             }
             let ends = [
                 (stage == 0).then_some(&costs.entry),
@@ -252,6 +266,9 @@ impl Size {
                 if stage >= first_kept {
                     size.activation_bytes += cost.activation_bytes;
                 }
+            }
+            if trains(stage) {
+                size.activation_peak = size.activation_bytes + size.largest_trained;
             }
             block += division[stage].target as usize;
         }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::Duration;
 
 use tempfile::{TempDir, tempdir};
@@ -99,7 +102,7 @@ fn config(keep_last: usize, keep_best: usize, keep_every: u32) -> CheckpointConf
 fn write(run: &RunFolder, state: CheckpointState, config: CheckpointConfig) {
     let update = state.position.update;
     let mut writer = run.checkpoint_writer(UNIT, config);
-    writer.write(state, move || Ok(files(update))).unwrap();
+    writer.write(state, 140, move || Ok(files(update))).unwrap();
     writer.wait().unwrap();
 }
 
@@ -282,15 +285,18 @@ fn a_checkpoint_that_cannot_be_written_is_an_error_that_says_where_and_leaves_no
     write_two(&run);
     fs::remove_file(run.unit_file(UNIT, "events.jsonl")).unwrap();
     let mut writer = run.checkpoint_writer(UNIT, config(9, 0, 0));
-    writer.write(state(20), || Ok(files(20))).unwrap();
+    writer.write(state(20), 140, || Ok(files(20))).unwrap();
     let error = writer.wait().unwrap_err().to_string();
     let path = run.checkpoints_path(UNIT).join(name(20));
     assert!(error.contains(&path.display().to_string()), "{error}");
     assert!(error.contains("run again"), "{error}");
     // The one after it says so, too, when nobody waited.
-    let failing = || Err(std::io::Error::other("no tensors"));
-    writer.write(state(21), failing).unwrap();
-    let error = writer.write(state(22), || Ok(files(22))).unwrap_err();
+    let failing = || Err(io::Error::other("no tensors"));
+    writer.write(state(21), 140, failing).unwrap();
+    while writer.is_writing() {
+        thread::yield_now();
+    }
+    let error = writer.write(state(22), 140, || Ok(files(22))).unwrap_err();
     assert!(error.to_string().contains("no tensors"), "{error}");
     assert_eq!(names(&run), [name(5), name(12)]);
 }
@@ -307,6 +313,117 @@ fn the_log_is_cut_where_the_checkpoint_says_or_at_its_last_whole_line() {
     let (_, missing) = run.event_writer_from(UNIT, 16).unwrap();
     assert_eq!(missing, 8);
     assert_eq!(fs::read(&path).unwrap(), b"{\"a\":1}\n");
+}
+
+/// A writer whose disk stands still at the checkpoint of update 0, until something is sent.
+fn standing_still(run: &RunFolder, config: CheckpointConfig) -> (CheckpointWriter, Sender<()>) {
+    let (go_on, wait): (Sender<()>, Receiver<()>) = mpsc::channel();
+    let mut writer = run.checkpoint_writer(UNIT, config);
+    let files = move || {
+        wait.recv().map_err(io::Error::other)?;
+        Ok(files(0))
+    };
+    writer.write(state(0), 140, files).unwrap();
+    (writer, go_on)
+}
+
+fn line_up(writer: &mut CheckpointWriter, state: CheckpointState, bytes: u64) {
+    let update = state.position.update;
+    writer
+        .write(state, bytes, move || Ok(files(update)))
+        .unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_disk_that_stands_still() {
+    let (_folder, run) = run();
+    let (mut writer, go_on) = standing_still(&run, config(100, 0, 0));
+    for update in 1..=20 {
+        line_up(&mut writer, state(update), 140);
+    }
+    assert!(writer.is_writing());
+    assert!(run.checkpoints(UNIT).unwrap().is_empty());
+    assert_eq!(writer.left_out(), 12);
+    go_on.send(()).unwrap();
+    writer.wait().unwrap();
+    assert!(!writer.is_writing());
+    let written: Vec<u64> = [0].into_iter().chain(13..=20).collect();
+    assert_eq!(run.checkpoints(UNIT).unwrap(), written);
+    // The next one finds no thread.
+    line_up(&mut writer, state(21), 140);
+    writer.wait().unwrap();
+    assert_eq!(newest_update(&run), Some(21));
+}
+
+#[test]
+fn what_is_kept_is_written_however_many_wait() {
+    let (_folder, run) = run();
+    let (mut writer, go_on) = standing_still(&run, config(100, 0, 2));
+    for update in 1..=30 {
+        let mut state = state(update);
+        if update.is_multiple_of(10) {
+            // The end of the second, the fourth, and the sixth epoch.
+            (state.position.epoch, state.position.batch) = (update as u32 / 5, 0);
+        }
+        // Where training goes back to when it diverges.
+        state.roll_back_point = matches!(update, 2 | 4 | 6 | 8);
+        line_up(&mut writer, state, 140);
+    }
+    go_on.send(()).unwrap();
+    writer.wait().unwrap();
+    let written = run.checkpoints(UNIT).unwrap();
+    assert_eq!(written, [0, 6, 8, 10, 20, 27, 28, 29, 30]);
+}
+
+#[test]
+fn large_ones_share_a_bounded_room() {
+    let (_folder, run) = run();
+    let (mut writer, go_on) = standing_still(&run, config(100, 0, 0));
+    for update in 1..=4 {
+        line_up(&mut writer, state(update), 600 << 20);
+    }
+    assert_eq!(writer.left_out(), 3);
+    go_on.send(()).unwrap();
+    writer.wait().unwrap();
+    assert_eq!(run.checkpoints(UNIT).unwrap(), [0, 4]);
+}
+
+#[test]
+fn when_a_process_ends_only_what_stays_is_written() {
+    let (_folder, run) = run();
+    let (mut writer, go_on) = standing_still(&run, config(2, 0, 0));
+    for update in 1..=5 {
+        line_up(&mut writer, state(update), 140);
+    }
+    writer.make_way();
+    go_on.send(()).unwrap();
+    writer.wait().unwrap();
+    assert_eq!(run.checkpoints(UNIT).unwrap(), [4, 5]);
+    // They were left out since they would not have stayed, and not since the disk was slow.
+    assert_eq!(writer.left_out(), 0);
+}
+
+#[test]
+fn training_waits_only_when_everything_in_the_line_is_kept() {
+    let (_folder, run) = run();
+    let (mut writer, go_on) = standing_still(&run, config(1, 0, 1));
+    let (in_line, lined_up) = mpsc::channel();
+    let training = thread::spawn(move || {
+        for epoch in 1..=10 {
+            let mut state = state(u64::from(epoch));
+            (state.position.epoch, state.position.batch) = (epoch, 0);
+            line_up(&mut writer, state, 140);
+            in_line.send(epoch).unwrap();
+        }
+        writer.wait().unwrap();
+    });
+    for epoch in 1..=8 {
+        assert_eq!(lined_up.recv(), Ok(epoch));
+    }
+    assert!(lined_up.recv_timeout(Duration::from_millis(50)).is_err());
+    go_on.send(()).unwrap();
+    training.join().unwrap();
+    assert_eq!(run.checkpoints(UNIT).unwrap(), Vec::from_iter(1..=10));
 }
 
 /// The path of a checkpoint sorts as its number.

@@ -1,12 +1,15 @@
 //! Writing checkpoints on a thread of their own, one at a time, and deleting those that are not to be
-//! kept. A folder has its name only when everything in it is durable.
+//! kept. A folder has its name only when everything in it is durable. Those that come while one is
+//! written wait in a [`Line`].
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::line::{Line, Waiting};
 use super::manifest::{FileDigest, Manifest};
 use super::stored::{listed, manifest_of};
 use super::{CHECKPOINT_FORMAT, CheckpointState, DAMAGED, HIDDEN, MANIFEST_FILE, name};
@@ -19,7 +22,42 @@ use crate::run::{RunError, RunFolder, Unit};
 #[derive(Debug)]
 pub struct CheckpointWriter {
     place: Place,
+    line: Arc<SharedLine>,
     under_way: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+/// The line between training and the thread that writes.
+#[derive(Debug, Default)]
+struct SharedLine {
+    line: Mutex<Line>,
+    /// Told when one has left the line, or the thread ends.
+    moved: Condvar,
+}
+
+impl SharedLine {
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        // Nothing is done under the lock that can fail in between.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next to be written; none ends the thread.
+    fn next(&self) -> Option<Waiting> {
+        let mut line = self.lock();
+        let next = line.next();
+        line.at_work = next.is_some();
+        self.moved.notify_all();
+        next
+    }
+}
+
+/// The thread that writes; however it ends, nobody waits for it afterwards.
+struct AtWork(Arc<SharedLine>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.lock().at_work = false;
+        self.0.moved.notify_all();
+    }
 }
 
 /// Where checkpoints go, and how long they stay.
@@ -44,44 +82,85 @@ impl CheckpointWriter {
         self
     }
 
-    /// Writes a checkpoint. This waits for the one before, and only for that: `files`, which gives the
-    /// bytes of every file by its name, is called on another thread. Answers where it will be.
+    /// Takes a checkpoint of about this many bytes, to be written by another thread, which also calls
+    /// `files`, for the bytes of every file by its name. Answers where it will be.
+    ///
+    /// It returns at once. When more wait than memory is set aside for, the oldest is left out that
+    /// nothing but its age would keep ([`Self::left_out`]). When all of them may be kept for their score or
+    /// their epoch, this waits for the disk.
     ///
     /// # Errors
-    /// When the checkpoint before could not be written.
+    /// When a checkpoint before could not be written.
     pub fn write(
         &mut self,
         state: CheckpointState,
+        bytes: u64,
         files: impl FnOnce() -> io::Result<Vec<(&'static str, Vec<u8>)>> + Send + 'static,
     ) -> Result<PathBuf, RunError> {
+        let path = self.place.folder.join(name(state.position.update));
+        let checkpoint = Waiting {
+            may_stay: self.place.may_stay(&state),
+            state,
+            files: Box::new(files),
+            bytes,
+        };
+        let mut line = self.line.lock();
+        if line.at_work {
+            line.push(checkpoint);
+            while !line.shorten() && line.at_work {
+                line = (self.line.moved.wait(line)).unwrap_or_else(PoisonError::into_inner);
+            }
+            return Ok(path);
+        }
+        drop(line);
+        // The thread has ended, perhaps with an error.
         self.wait()?;
+        self.begin(checkpoint, &path)?;
+        Ok(path)
+    }
+
+    /// Starts a thread that writes this and whatever comes meanwhile.
+    fn begin(&mut self, checkpoint: Waiting, path: &Path) -> Result<(), RunError> {
+        self.line.lock().at_work = true;
+        let at_work = AtWork(Arc::clone(&self.line));
         let place = self.place.clone();
-        let path = place.folder.join(name(state.position.update));
-        let target = path.clone();
         let work = move || {
-            let files = files().map_err(|source| not_written(&target, source))?;
-            place.run.check_lease()?;
-            place.write(&target, state, &files)?;
-            place.delete_old(false)
+            let mut next = Some(checkpoint);
+            while let Some(checkpoint) = next {
+                place.put(checkpoint)?;
+                next = at_work.0.next();
+            }
+            Ok(())
         };
         let thread = thread::Builder::new().name("checkpoint".to_owned());
         let handle = thread.spawn(work).map_err(|source| {
             let reason = format!("no thread can be started for it: {source}");
-            not_written(&path, io::Error::new(source.kind(), reason))
+            not_written(path, io::Error::new(source.kind(), reason))
         })?;
         self.under_way = Some(handle);
-        Ok(path)
+        Ok(())
     }
 
-    /// Whether the last checkpoint is still being written.
+    /// Whether a checkpoint is still being written.
     pub fn is_writing(&self) -> bool {
-        (self.under_way.as_ref()).is_some_and(|under_way| !under_way.is_finished())
+        self.line.lock().at_work
     }
 
-    /// Waits until the last checkpoint is written.
+    /// Checkpoints that were left out, since the disk was slower than they came.
+    pub fn left_out(&self) -> u64 {
+        self.line.lock().left_out()
+    }
+
+    /// Leaves out what would not stay beside those that wait behind it, so that a process that is to end
+    /// waits for no more than it has to.
+    pub fn make_way(&mut self) {
+        self.line.lock().make_way(self.place.config.keep_last);
+    }
+
+    /// Waits until every checkpoint is written.
     ///
     /// # Errors
-    /// When it could not be.
+    /// When one could not be.
     pub fn wait(&mut self) -> Result<(), RunError> {
         match self.under_way.take().map(JoinHandle::join) {
             None => Ok(()),
@@ -105,6 +184,7 @@ impl RunFolder {
     pub fn checkpoint_writer(&self, unit: Unit, config: CheckpointConfig) -> CheckpointWriter {
         CheckpointWriter {
             place: self.checkpoint_place(unit, config),
+            line: Arc::default(),
             under_way: None,
         }
     }
@@ -152,6 +232,27 @@ impl RunFolder {
 }
 
 impl Place {
+    /// Writes a checkpoint, and deletes what is not to be kept beside it.
+    fn put(&self, checkpoint: Waiting) -> Result<(), RunError> {
+        let path = self.folder.join(name(checkpoint.state.position.update));
+        let files = (checkpoint.files)().map_err(|source| not_written(&path, source))?;
+        self.run.check_lease()?;
+        self.write(&path, checkpoint.state, &files)?;
+        self.delete_old(false)
+    }
+
+    /// Whether a checkpoint may be kept for its score or its epoch.
+    fn may_stay(&self, state: &CheckpointState) -> bool {
+        self.config.keep_best > 0 && state.evaluated || self.is_of_kept_epoch(state)
+    }
+
+    /// Whether it is kept for the number of epochs that are whole.
+    fn is_of_kept_epoch(&self, state: &CheckpointState) -> bool {
+        let (position, every) = (state.position, self.config.keep_every);
+        let whole = position.batch == 0 && position.epoch > 0;
+        whole && every > 0 && position.epoch.is_multiple_of(every)
+    }
+
     /// Writes a checkpoint under a temporary name, makes it durable, and renames it.
     fn write(
         &self,
@@ -281,9 +382,7 @@ impl Place {
                 continue;
             };
             let state = manifest.state;
-            let position = state.position;
-            let whole = position.batch == 0 && position.epoch > 0;
-            if whole && keep_every > 0 && position.epoch.is_multiple_of(keep_every) {
+            if self.is_of_kept_epoch(&state) {
                 keep.push(*update);
             }
             if let Some(score) = state.score.filter(|_| state.evaluated) {

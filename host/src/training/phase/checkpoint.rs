@@ -21,9 +21,9 @@ use crate::training::fallback::{NotResumed, Standby, plugin_state};
 use crate::training::guides::Seen;
 
 impl PhaseTraining<'_> {
-    /// Whether it is time for a checkpoint after an update. One that is due by the clock waits until
-    /// the one before is written, so that training does not wait for a slow disk; one that is due by the
-    /// number of updates is there whatever the disk does.
+    /// Whether it is time for a checkpoint after an update. One that is due by the clock is taken when
+    /// the one before is written; one that is due by the number of updates is taken at once, and waits
+    /// in memory.
     pub(super) fn is_due(&self, state: &State<'_>) -> bool {
         let config = self.checkpoints;
         let by_updates =
@@ -118,6 +118,11 @@ impl PhaseTraining<'_> {
             .average
             .as_ref()
             .map(|average| average.tensors(&state.network));
+        let bytes = [Some(&network), Some(&optimizer), average.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Tensors::bytes)
+            .sum();
         let files = move || {
             let mut files = vec![
                 (NETWORK_FILE, network.to_safetensors()?),
@@ -128,10 +133,25 @@ impl PhaseTraining<'_> {
             }
             Ok::<_, WeightsError>(files)
         };
-        let path = state.writer.write(taken, || {
+        let path = state.writer.write(taken, bytes, || {
             files().map_err(|error| std::io::Error::other(error.to_string()))
         })?;
+        self.tell_left_out(state)?;
         Ok(Some(path))
+    }
+
+    /// Says once that the disk is too slow for the checkpoints that are asked for.
+    fn tell_left_out(&self, state: &mut State<'_>) -> Result<(), TrainError> {
+        if !state.left_out_told && state.writer.left_out() > 0 {
+            state.left_out_told = true;
+            state.observer.observe(&Event::UnitNote {
+                unit: self.phase.to_string(),
+                note: "checkpoints are due faster than they can be written: training goes on, and some \
+                       are left out (the newest never is); a larger `checkpoint.every_updates` needs fewer"
+                    .to_owned(),
+            })?;
+        }
+        Ok(())
     }
 
     /// Says once why there are no checkpoints.
@@ -153,6 +173,7 @@ impl PhaseTraining<'_> {
     /// The end of a phase that was asked to stop: a checkpoint, and the error that says where it is.
     pub(super) fn stopped(&self, state: &mut State<'_>, begun: Instant) -> TrainError {
         let written = self.write_checkpoint(state, begun).and_then(|path| {
+            state.writer.make_way();
             state.writer.wait()?;
             Ok(path)
         });

@@ -13,11 +13,12 @@ use crate::tensor::TensorError;
 use crate::training::TrainError;
 
 impl PhaseTraining<'_> {
-    /// Forward and backward of `pictures` pictures of the batch from `first` on.
+    /// Forward and backward of `pictures` pictures of the batch from `first` on. When these are all, the
+    /// device gets the memory that the loader filled, and on the CPU works on it.
     pub(super) fn accumulate(
         &self,
         state: &mut State<'_>,
-        batch: &Batch,
+        batch: &mut Batch,
         first: usize,
         pictures: usize,
         index: u64,
@@ -25,20 +26,24 @@ impl PhaseTraining<'_> {
         let [_, channels, height, width] = batch.shape;
         let picture = channels * height * width;
         let plain = self.device.clone().inner();
-        let slice =
-            |values: &[f32], size: usize| values[first * size..(first + pictures) * size].to_vec();
+        let all = batch.shape[0];
+        let take = |values: &mut Vec<f32>, size: usize| {
+            if pictures == all {
+                std::mem::take(values)
+            } else {
+                values[first * size..(first + pictures) * size].to_vec()
+            }
+        };
         let images = (!batch.images.is_empty()).then(|| -> Tensor<4> {
-            let images = TensorData::new(
-                slice(&batch.images, picture),
-                [pictures, channels, height, width],
-            );
+            let images = take(&mut batch.images, picture);
+            let images = TensorData::new(images, [pictures, channels, height, width]);
             upload(images, &plain)
         });
         let labels = TensorData::new(batch.labels[first..first + pictures].to_vec(), [pictures]);
         let labels: Tensor<1, Int> = upload(labels, &plain);
-        let soft_targets = batch.soft_targets.as_ref().map(|targets| {
-            let classes = targets.len() / batch.shape[0];
-            let data = TensorData::new(slice(targets, classes), [pictures, classes]);
+        let soft_targets = batch.soft_targets.as_mut().map(|targets| {
+            let classes = targets.len() / all;
+            let data = TensorData::new(take(targets, classes), [pictures, classes]);
             upload::<2, Float>(data, &plain)
         });
         let samples = batch.samples[first..first + pictures].to_vec();
