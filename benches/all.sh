@@ -1,62 +1,84 @@
 #!/usr/bin/env bash
-# Measures every figure of README's section "Performance" on this machine, one part after the other, and
-# writes benches/results/performance.md (the raw values lie beside it as JSON). Half an hour on two cores, on
-# which nothing else should run.
+# Measures every figure of README's section "Performance" on this machine, one part after the other, into
+# benches/results. Half an hour on two cores, on which nothing else should run.
 #
-#   bash benches/all.sh [PYTHON] [THREADS]
+#   bash benches/all.sh PYTHON                     # everything
+#   bash benches/all.sh PYTHON boundary jobs       # some parts: training loading boundary startup hybrids jobs
+#   INCUBATE_THREADS=8 bash benches/all.sh PYTHON  # training and loading with eight threads on either side
 #
 # PYTHON has torch, torchvision, timm, numpy, and Pillow: python3 -m venv ~/bench &&
-# ~/bench/bin/pip install torch torchvision timm, then ~/bench/bin/python.
+# ~/bench/bin/pip install torch torchvision timm, then ~/bench/bin/python. Only `training` and `loading` ask it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${1:-python3}
-threads=${2:-2}
+shift || true
+threads=${INCUBATE_THREADS:-2}
 results=benches/results
-
-if ! "$python" -c 'import torch, torchvision, timm, numpy, PIL'; then
-    echo "$python lacks a package; see the first lines of $0" >&2
-    exit 1
+parts=("$@")
+if ((${#parts[@]} == 0)); then
+    parts=(training loading boundary startup hybrids jobs)
 fi
-cargo build --release --locked
-parts=$(mktemp -d)
-trap 'rm -rf "$parts"' EXIT
+program=${CARGO_TARGET_DIR:-target}/release/incubate
 
-part() {
-    echo "$1 …" >&2
-    shift
-    "$@"
+# Where and of what the figures are.
+machine() {
+    printf 'Made by `bash benches/all.sh PYTHON %s` on %s, %s cores, load %s; commit %s.\n\n' "$1" \
+        "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" \
+        "$(cut -d' ' -f1 /proc/loadavg)" "$(git describe --always --dirty --abbrev=12)"
 }
 
-program=$(cargo metadata --no-deps --format-version 1 | "$python" -c \
-    'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/incubate
+compared() {
+    if ! "$python" -c 'import torch, torchvision, timm, numpy, PIL'; then
+        echo "$python lacks a package; see the first lines of $0" >&2
+        exit 1
+    fi
+    cargo bench --locked --bench pytorch -- "$1" --python "$python" --threads "$threads" --into "$results"
+}
 
-part training cargo bench --locked --bench pytorch -- training \
-    --python "$python" --threads "$threads" --into "$results" >"$parts/1"
-part loading cargo bench --locked --bench pytorch -- loading \
-    --python "$python" --threads "$threads" --into "$results" >"$parts/2"
-{
-    printf '# The boundary to plugins\n\n'
-    part boundary cargo bench --locked --bench boundary
-} >"$parts/3"
-{
+boundary() {
+    printf '# Plugins beside the same code outside of the sandbox\n\n'
+    machine boundary
+    cargo bench --locked --bench boundary
+}
+
+startup() {
     printf '# Start-up\n\n'
-    part start-up bash benches/startup.sh "$program"
-} >"$parts/4"
-part hybrids cargo bench --locked --bench hybrids -- --write >"$parts/5"
-{
-    printf '# Processes side by side\n\nThe modules of the digits at width 32, `--jobs 2` beside one process:\n\n'
-    part jobs bash benches/jobs.sh 3 --set model.width=32 --set model.heads=2
-    printf '\nWith batches of 8, which are too small for more than a core:\n\n'
-    part 'jobs, small batches' bash benches/jobs.sh 3 --set model.width=32 --set model.heads=2 \
-        --set training.batch=8 --set module.epochs=2
-} >"$parts/6"
+    machine startup
+    bash benches/startup.sh "$program"
+}
 
-{
-    printf 'Written by `bash benches/all.sh`.\n\n'
-    for file in "$parts"/*; do
-        cat "$file"
-        echo
-    done
-} >"$results/performance.md"
-echo "wrote $results/performance.md" >&2
+jobs_side_by_side() {
+    local small=(--set model.width=32 --set model.heads=2)
+    printf '# Units in processes side by side\n\n'
+    machine jobs
+    printf 'Four modules of the digits, width 32, by one process and by two at a time, in turns:\n\n```text\n'
+    bash benches/jobs.sh 3 "${small[@]}"
+    printf '```\n\nWith batches of 8, of which a core has enough:\n\n```text\n'
+    bash benches/jobs.sh 3 "${small[@]}" --set training.batch=8 --set module.epochs=2
+    printf '```\n'
+}
+
+# A part that fails leaves what was measured before.
+keep() {
+    local new
+    new=$(mktemp)
+    "$2" >"$new"
+    mv "$new" "$results/$1.md"
+    chmod 644 "$results/$1.md"
+}
+
+cargo build --release --locked
+for part in "${parts[@]}"; do
+    echo "$part …" >&2
+    case $part in
+        training | loading) compared "$part" ;;
+        boundary | startup) keep "$part" "$part" ;;
+        hybrids) cargo bench --locked --bench hybrids -- --write ;;
+        jobs) keep jobs jobs_side_by_side ;;
+        *)
+            echo "no part is called $part; see the first lines of $0" >&2
+            exit 2
+            ;;
+    esac
+done
