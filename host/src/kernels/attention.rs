@@ -19,15 +19,18 @@ use rayon::prelude::*;
 
 use super::exponential::exponential;
 use super::lanes;
-use super::matrix::{Place, product};
+use super::matrix::Place;
+use super::products::{Multiplier, Products};
 use super::storage::{in_order, tensor};
 
 /// `[batch, tokens, 3·width]`, queries, keys and values of all heads one after the other, to
-/// `[batch, tokens, width]`. The width is a multiple of `heads`.
-pub fn attention(joint: Tensor<3>, heads: usize) -> Tensor<3> {
+/// `[batch, tokens, width]`. The width is a multiple of `heads`. Kernels multiply as `products` says;
+/// without a kernel, in the type of the tensor.
+pub fn attention(joint: Tensor<3>, heads: usize, products: Products) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as AttentionOps>::fused_attention(
         joint.into_dispatch(),
         heads,
+        products,
     ))
 }
 
@@ -36,7 +39,11 @@ pub fn attention(joint: Tensor<3>, heads: usize) -> Tensor<3> {
 pub trait AttentionOps: Backend {
     /// What every token gathers from the others.
     #[fusion(default)]
-    fn fused_attention(joint: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+    fn fused_attention(
+        joint: FloatTensor<Self>,
+        heads: usize,
+        _products: Products,
+    ) -> FloatTensor<Self> {
         composed::<Self>(joint, heads)
     }
 
@@ -46,6 +53,7 @@ pub trait AttentionOps: Backend {
         joint: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         heads: usize,
+        _products: Products,
     ) -> FloatTensor<Self> {
         composed_gradient::<Self>(joint, gradient, heads)
     }
@@ -109,13 +117,17 @@ fn composed_gradient<B: Backend>(
 impl AttentionOps for burn::backend::Cube {}
 
 impl AttentionOps for Flex {
-    fn fused_attention(joint: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+    fn fused_attention(
+        joint: FloatTensor<Self>,
+        heads: usize,
+        products: Products,
+    ) -> FloatTensor<Self> {
         if joint.dtype() != DType::F32 {
             return composed::<Self>(joint, heads);
         }
         let joint = in_order(joint);
         let shape = joint.shape();
-        let sizes = Sizes::new(shape[1], shape[2] / 3, heads);
+        let sizes = Sizes::new(shape[1], shape[2] / 3, heads, products);
         let mut output = vec![0.0; shape[0] * sizes.tokens * sizes.width];
         output
             .par_chunks_exact_mut(sizes.tokens * sizes.width)
@@ -125,8 +137,8 @@ impl AttentionOps for Flex {
                     .par_chunks_exact(3 * sizes.tokens * sizes.width),
             )
             .for_each_init(
-                || sizes.scores(),
-                |scores, (output, joint)| sizes.gather(scores, output, joint),
+                || sizes.room(),
+                |room, (output, joint)| sizes.gather(room, output, joint),
             );
         tensor(output, [shape[0], sizes.tokens, sizes.width])
     }
@@ -135,13 +147,14 @@ impl AttentionOps for Flex {
         joint: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         heads: usize,
+        products: Products,
     ) -> FloatTensor<Self> {
         if joint.dtype() != DType::F32 {
             return composed_gradient::<Self>(joint, gradient, heads);
         }
         let (joint, gradient) = (in_order(joint), in_order(gradient));
         let shape = joint.shape();
-        let sizes = Sizes::new(shape[1], shape[2] / 3, heads);
+        let sizes = Sizes::new(shape[1], shape[2] / 3, heads, products);
         let picture = sizes.tokens * sizes.width;
         let mut output = joint.storage::<f32>().to_vec();
         output
@@ -156,12 +169,16 @@ impl AttentionOps for Flex {
 }
 
 impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
-    fn fused_attention(joint: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+    fn fused_attention(
+        joint: FloatTensor<Self>,
+        heads: usize,
+        products: Products,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Attention;
 
         impl<B: AttentionOps> Backward<B, 1> for Attention {
-            type State = (FloatTensor<B>, usize);
+            type State = (FloatTensor<B>, usize, Products);
 
             fn backward(
                 self,
@@ -169,9 +186,9 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
                 gradients: &mut Gradients,
                 _checkpointer: &mut Checkpointer,
             ) {
-                let (joint, heads) = ops.state;
+                let (joint, heads, products) = ops.state;
                 unary::<B, _>(ops.parents, ops.node, gradients, |gradient| {
-                    B::fused_attention_gradient(joint, gradient, heads)
+                    B::fused_attention_gradient(joint, gradient, heads, products)
                 });
             }
         }
@@ -179,10 +196,12 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
         let (joint, node) = joint.into_parts();
         match Attention.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let output = B::fused_attention(joint.clone(), heads);
-                prepared.finish((joint, heads), output)
+                let output = B::fused_attention(joint.clone(), heads, products);
+                prepared.finish((joint, heads, products), output)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::fused_attention(joint, heads)),
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::fused_attention(joint, heads, products))
+            }
         }
     }
 }
@@ -194,16 +213,18 @@ pub(super) struct Sizes {
     width: usize,
     head: usize,
     scale: f32,
+    products: Products,
 }
 
 impl Sizes {
-    pub(super) fn new(tokens: usize, width: usize, heads: usize) -> Self {
+    pub(super) fn new(tokens: usize, width: usize, heads: usize, products: Products) -> Self {
         let head = width / heads;
         Self {
             tokens,
             width,
             head,
             scale: (head as f64).powf(-0.5) as f32,
+            products,
         }
     }
 
@@ -228,8 +249,8 @@ impl Sizes {
     }
 
     /// How much every token takes of every other, `[tokens, tokens]`: rows that sum to 1.
-    fn shares(&self, scores: &mut [f32], joint: &[f32], head: usize) {
-        product(
+    fn shares(&self, multiplier: &mut Multiplier, scores: &mut [f32], joint: &[f32], head: usize) {
+        multiplier.product(
             (scores, self.square()),
             self.scale,
             (joint, self.part(0, head)),
@@ -243,10 +264,13 @@ impl Sizes {
 
     /// What the tokens of a picture gather in all heads, `[tokens, width]`, from its queries, keys and
     /// values, `[tokens, 3·width]`.
-    pub(super) fn gather(&self, scores: &mut [f32], output: &mut [f32], joint: &[f32]) {
+    pub(super) fn gather(&self, room: &mut Room, output: &mut [f32], joint: &[f32]) {
+        let Room {
+            scores, multiplier, ..
+        } = room;
         for head in 0..self.width / self.head {
-            self.shares(scores, joint, head);
-            product(
+            self.shares(multiplier, scores, joint, head);
+            multiplier.product(
                 (output, self.output(head)),
                 1.0,
                 (scores, self.square()),
@@ -255,13 +279,14 @@ impl Sizes {
         }
     }
 
-    /// Room for the gradients of a picture.
+    /// Room for a picture, and again for the next one.
     pub(super) fn room(&self) -> Room {
         Room {
             shares: self.scores(),
             scores: self.scores(),
             query: vec![0.0; self.tokens * self.head],
             key: vec![0.0; self.tokens * self.head],
+            multiplier: Multiplier::new(self.products),
         }
     }
 
@@ -283,9 +308,10 @@ impl Sizes {
             scores,
             query,
             key,
+            multiplier,
         }: &mut Room,
     ) {
-        self.shares(shares, joint, head);
+        self.shares(multiplier, shares, joint, head);
         for (part, values) in [(0, &mut *query), (1, &mut *key)] {
             let first = part * self.width + head * self.head;
             let rows = joint.chunks_exact(3 * self.width);
@@ -296,13 +322,13 @@ impl Sizes {
         let square = self.square();
         let copied = Place::new(0, self.tokens, self.head, self.head);
         let gathered = self.output(head);
-        product(
+        multiplier.product(
             (scores, square),
             1.0,
             (gradient, gathered),
             (joint, self.part(2, head).transposed()),
         );
-        product(
+        multiplier.product(
             (joint, self.part(2, head)),
             1.0,
             (shares, square.transposed()),
@@ -313,13 +339,13 @@ impl Sizes {
             shares,
             tokens: self.tokens,
         });
-        product(
+        multiplier.product(
             (joint, self.part(0, head)),
             self.scale,
             (scores, square),
             (key, copied),
         );
-        product(
+        multiplier.product(
             (joint, self.part(1, head)),
             self.scale,
             (scores, square.transposed()),
@@ -328,13 +354,14 @@ impl Sizes {
     }
 }
 
-/// What is needed for the gradients of a head, and again for the next one.
+/// What is needed for a head, and again for the next one.
 #[derive(Debug)]
 pub(super) struct Room {
     shares: Vec<f32>,
     scores: Vec<f32>,
     query: Vec<f32>,
     key: Vec<f32>,
+    multiplier: Multiplier,
 }
 
 /// Softmax of every row.

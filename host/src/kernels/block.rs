@@ -26,6 +26,7 @@ use burn_flex::FlexTensor;
 use self::backward::{Wanted, backward};
 use self::forward::{Keeping, Kept, forward};
 use self::sizes::Sizes;
+use super::products::Products;
 use super::recomputation::{Recompute, keep_inputs};
 use super::storage::{self, Operand};
 
@@ -36,6 +37,8 @@ pub(crate) struct Form {
     pub(crate) heads: usize,
     /// What layer normalisation adds to the variance.
     pub(crate) epsilon: f64,
+    /// How its matrices are multiplied, there and back.
+    pub(crate) products: Products,
 }
 
 /// Factors of the two residual branches, one for every picture.

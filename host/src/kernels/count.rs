@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static MULTIPLICATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Multiplications, each with the addition that belongs to it, of all products that kernels of the CPU
-/// have done in float32 since the process began.
+/// have done since the process began.
 pub fn multiplications() -> u64 {
     MULTIPLICATIONS.load(Ordering::Relaxed)
 }

@@ -14,18 +14,26 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{DType, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::matrix::{Place, Threads, add_product, new_product};
+use super::matrix::{Place, Threads};
+use super::products::{self, Products};
 use super::storage::{in_order, tensor};
 
 /// Rows whose part of the bias's gradient is summed up before it is added to that of others.
 const ROWS: usize = 256;
 
-/// `input` (`[.., inputs]`) times `weight` (`[inputs, outputs]`) plus `bias` (`[outputs]`).
-pub fn linear<const D: usize>(input: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+/// `input` (`[.., inputs]`) times `weight` (`[inputs, outputs]`) plus `bias` (`[outputs]`). Kernels multiply
+/// as `products` says; without a kernel, in the type of the tensors.
+pub fn linear<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    products: Products,
+) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as LinearOps>::fused_linear(
         input.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
+        products,
     ))
 }
 
@@ -38,6 +46,7 @@ pub trait LinearOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        _products: Products,
     ) -> FloatTensor<Self> {
         Self::linear(input, weight, Some(bias))
     }
@@ -47,6 +56,7 @@ pub trait LinearOps: Backend {
     fn fused_linear_input_gradient(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
+        _products: Products,
     ) -> FloatTensor<Self> {
         Self::linear_x_backward(weight, gradient)
     }
@@ -56,6 +66,7 @@ pub trait LinearOps: Backend {
     fn fused_linear_weight_gradient(
         input: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
+        _products: Products,
     ) -> FloatTensor<Self> {
         Self::linear_weight_backward(input, gradient)
     }
@@ -90,6 +101,7 @@ impl LinearOps for Flex {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        products: Products,
     ) -> FloatTensor<Self> {
         if input.dtype() != DType::F32 {
             return Self::linear(input, weight, Some(bias));
@@ -98,14 +110,12 @@ impl LinearOps for Flex {
         let (rows, inputs) = rows(&shape);
         let (input, weight, bias) = (in_order(input), in_order(weight), in_order(bias));
         let bias = bias.storage::<f32>();
-        let mut output = bias.repeat(rows);
-        add_product(
-            (&mut output, Place::new(0, rows, bias.len(), bias.len())),
-            (input.storage(), Place::new(0, rows, inputs, inputs)),
-            (
-                weight.storage(),
-                Place::new(0, inputs, bias.len(), bias.len()),
-            ),
+        let left = Place::new(0, rows, inputs, inputs);
+        let right = Place::new(0, inputs, bias.len(), bias.len());
+        let output = products::new(
+            Some(bias),
+            &products.left(input.storage::<f32>(), left, Threads::Pool),
+            &products.right(weight.storage::<f32>(), right, Threads::Pool),
             Threads::Pool,
         );
         tensor(output, with_last(&shape, bias.len()))
@@ -114,6 +124,7 @@ impl LinearOps for Flex {
     fn fused_linear_input_gradient(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
+        products: Products,
     ) -> FloatTensor<Self> {
         if gradient.dtype() != DType::F32 {
             return Self::linear_x_backward(weight, gradient);
@@ -122,12 +133,12 @@ impl LinearOps for Flex {
         let (rows, outputs) = rows(&shape);
         let inputs = weight.shape()[0];
         let (weight, gradient) = (in_order(weight), in_order(gradient));
-        let product = new_product(
-            (gradient.storage(), Place::new(0, rows, outputs, outputs)),
-            (
-                weight.storage(),
-                Place::new(0, inputs, outputs, outputs).transposed(),
-            ),
+        let left = Place::new(0, rows, outputs, outputs);
+        let right = Place::new(0, inputs, outputs, outputs).transposed();
+        let product = products::new(
+            None,
+            &products.left(gradient.storage::<f32>(), left, Threads::Pool),
+            &products.right(weight.storage::<f32>(), right, Threads::Pool),
             Threads::Pool,
         );
         tensor(product, with_last(&shape, inputs))
@@ -136,6 +147,7 @@ impl LinearOps for Flex {
     fn fused_linear_weight_gradient(
         input: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
+        products: Products,
     ) -> FloatTensor<Self> {
         if gradient.dtype() != DType::F32 {
             return Self::linear_weight_backward(input, gradient);
@@ -143,15 +155,12 @@ impl LinearOps for Flex {
         let (rows_in, inputs) = rows(&input.shape());
         let (rows_out, outputs) = rows(&gradient.shape());
         let (input, gradient) = (in_order(input), in_order(gradient));
-        let product = new_product(
-            (
-                input.storage(),
-                Place::new(0, rows_in, inputs, inputs).transposed(),
-            ),
-            (
-                gradient.storage(),
-                Place::new(0, rows_out, outputs, outputs),
-            ),
+        let left = Place::new(0, rows_in, inputs, inputs).transposed();
+        let right = Place::new(0, rows_out, outputs, outputs);
+        let product = products::new(
+            None,
+            &products.left(input.storage::<f32>(), left, Threads::Pool),
+            &products.right(gradient.storage::<f32>(), right, Threads::Pool),
             Threads::Pool,
         );
         tensor(product, [inputs, outputs])
@@ -189,9 +198,10 @@ impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        products: Products,
     ) -> FloatTensor<Self> {
         #[derive(Debug)]
-        struct Linear;
+        struct Linear(Products);
 
         impl<B: LinearOps> Backward<B, 3> for Linear {
             /// The input where the weight is trained, and the weight where the input has a gradient.
@@ -211,11 +221,11 @@ impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
                     gradients.register::<B>(node.id, one);
                 }
                 if let (Some(node), Some(input)) = (of_weight, input) {
-                    let one = B::fused_linear_weight_gradient(input, gradient.clone());
+                    let one = B::fused_linear_weight_gradient(input, gradient.clone(), self.0);
                     gradients.register::<B>(node.id, one);
                 }
                 if let (Some(node), Some(weight)) = (of_input, weight) {
-                    let one = B::fused_linear_input_gradient(weight, gradient);
+                    let one = B::fused_linear_input_gradient(weight, gradient, self.0);
                     gradients.register::<B>(node.id, one);
                 }
             }
@@ -226,15 +236,21 @@ impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
         let (weight, of_weight) = weight.into_parts();
         let (bias, of_bias) = bias.into_parts();
         let nodes = [of_input, of_weight, of_bias];
-        match Linear.prepare::<C>(nodes).compute_bound().stateful() {
+        match Linear(products)
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prepared) => {
                 let state = (
                     tracked[1].then(|| input.clone()),
                     tracked[0].then(|| weight.clone()),
                 );
-                prepared.finish(state, B::fused_linear(input, weight, bias))
+                prepared.finish(state, B::fused_linear(input, weight, bias, products))
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::fused_linear(input, weight, bias)),
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::fused_linear(input, weight, bias, products))
+            }
         }
     }
 }

@@ -41,7 +41,7 @@ impl Place {
     }
 
     /// Checks that every element is inside of a slice of this length.
-    fn check(&self, length: usize) {
+    pub(super) fn check(&self, length: usize) {
         assert!(self.rows > 0 && self.columns > 0, "an empty matrix");
         let last = (self.rows - 1)
             .checked_mul(self.row_stride)

@@ -2,6 +2,7 @@
 //! operations that are computed again instead of kept.
 
 pub mod attention;
+mod bfloat16;
 pub(crate) mod block;
 #[cfg(test)]
 mod comparison;
@@ -12,7 +13,13 @@ mod lanes;
 pub mod layer_norm;
 pub mod linear;
 mod matrix;
+pub mod products;
 pub(crate) mod recomputation;
 mod rows;
 mod storage;
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    path = "no_tiles.rs"
+)]
+mod tiles;
 pub(crate) mod update;

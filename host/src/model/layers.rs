@@ -32,7 +32,7 @@ impl Linear {
         }
     }
 
-    /// `[.., inputs]` to `[.., outputs]`, which is of the precision.
+    /// `[.., inputs]` to `[.., outputs]`, which is of the precision, or in float32 on the CPU.
     pub(super) fn forward<const D: usize>(
         &self,
         input: Tensor<D>,
@@ -47,6 +47,7 @@ impl Linear {
             precision.operand(input),
             precision.operand(weight),
             precision.operand(bias),
+            precision.products(),
         )
     }
 }

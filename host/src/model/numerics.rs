@@ -8,6 +8,8 @@ use std::fmt;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::products::{Products, computed_here};
+
 /// The type in which matrix products are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,9 +17,12 @@ pub enum Precision {
     /// Everything in float32.
     #[default]
     Float32,
-    /// Linear maps, attention's two products, and the activation between the perceptron's maps in
-    /// bfloat16; all else in float32. Weights are rounded anew for each pass, and gradients arrive
-    /// at them in float32.
+    /// Linear maps and attention's two products in bfloat16, there and back. Weights are rounded anew for
+    /// each pass, and gradients arrive at them in float32.
+    ///
+    /// On the CPU what is multiplied is rounded, and nothing else: sums, results, and the activation between
+    /// the perceptron's maps are float32. On a GPU, and on the CPU in the attention of a block with
+    /// attention dropout, results are rounded, too, and on a GPU so is that activation.
     BFloat16,
 }
 
@@ -30,8 +35,27 @@ impl Precision {
         }
     }
 
-    /// A tensor as an operand of a matrix product. The gradient comes back in the type of `tensor`.
+    /// How kernels of the CPU multiply.
+    pub(super) const fn products(self) -> Products {
+        match self {
+            Self::Float32 => Products::Float32,
+            Self::BFloat16 => Products::BFloat16,
+        }
+    }
+
+    /// A tensor as an operand of a kernel that multiplies matrices; those of the CPU round by themselves.
+    /// The gradient comes back in the type of `tensor`.
     pub(super) fn operand<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        if computed_here(&tensor) {
+            tensor
+        } else {
+            self.cast(tensor)
+        }
+    }
+
+    /// A tensor as an operand of a product that no kernel computes. The gradient comes back in the type of
+    /// `tensor`.
+    pub(super) fn cast<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Float32 => tensor,
             Self::BFloat16 => cast(tensor, DType::BF16, FloatDType::BF16),

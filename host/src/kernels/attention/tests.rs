@@ -46,7 +46,7 @@ fn values_agree_with_the_composition() {
     let device = Device::flex();
     for [batch, tokens, width, heads] in SIZES {
         let joint: Tensor<3> = drawn([batch, tokens, 3 * width], 3.0, &device);
-        let found = values(attention(joint.clone(), heads));
+        let found = values(attention(joint.clone(), heads, Products::Float32));
         assert_close(&found, &values(reference(joint.clone(), heads)), 1e-5);
         let composed = composed::<Dispatch>(joint.into_dispatch(), heads);
         assert_close(&found, &values(Tensor::<3>::from_dispatch(composed)), 1e-5);
@@ -63,7 +63,7 @@ fn gradients_agree_with_the_composition() {
             let loss = (output * weights.clone().autodiff()).sum();
             values(joint.grad(&loss.backward()).unwrap())
         };
-        let found = gradient(attention(joint.clone(), heads));
+        let found = gradient(attention(joint.clone(), heads, Products::Float32));
         assert_close(&found, &gradient(reference(joint.clone(), heads)), 1e-5);
         let composed = composed_gradient::<Dispatch>(
             joint.clone().inner().into_dispatch(),
@@ -79,25 +79,48 @@ fn large_scores_stay_finite_and_what_is_no_number_is_seen() {
     let device = Device::flex();
     let joint = drawn([1, 5, 12], 1e4, &device);
     assert!(
-        values(attention(joint.clone(), 2))
+        values(attention(joint.clone(), 2, Products::Float32))
             .iter()
             .all(|value| value.is_finite())
     );
     let spoilt = joint.slice_fill([0..1, 2..3, 0..1], f32::NAN);
     assert!(
-        values(attention(spoilt, 2))
+        values(attention(spoilt, 2, Products::Float32))
             .iter()
             .any(|value| value.is_nan())
     );
 }
 
 #[test]
+fn products_in_bfloat16_are_near() {
+    let device = Device::flex().autodiff();
+    for [batch, tokens, width, heads] in SIZES {
+        let joint: Tensor<3> = drawn([batch, tokens, 3 * width], 1.0, &device).require_grad();
+        let weights: Tensor<3> = drawn([batch, tokens, width], 1.0, &device.clone().inner());
+        let results = |products| {
+            let output = attention(joint.clone(), heads, products);
+            let loss = (output.clone() * weights.clone().autodiff()).sum();
+            let gradient = joint.grad(&loss.backward()).unwrap();
+            [values(output), values(gradient)]
+        };
+        let [exact, near] = [Products::Float32, Products::BFloat16].map(results);
+        for (exact, near) in exact.iter().zip(&near) {
+            // Eight bits of numbers up to 1.
+            assert_close(near, exact, 1.0 / 64.0);
+            assert!(exact != near, "nothing was rounded");
+        }
+    }
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let device = Device::flex().autodiff();
-    assert_same_on_threads(|| {
-        let joint = drawn([7, 17, 96], 2.0, &device).require_grad();
-        let output = attention(joint.clone(), 2);
-        let gradients = output.clone().powf_scalar(2.0).sum().backward();
-        (values(output), values(joint.grad(&gradients).unwrap()))
-    });
+    for products in [Products::Float32, Products::BFloat16] {
+        assert_same_on_threads(|| {
+            let joint = drawn([7, 17, 96], 2.0, &device).require_grad();
+            let output = attention(joint.clone(), 2, products);
+            let gradients = output.clone().powf_scalar(2.0).sum().backward();
+            (values(output), values(joint.grad(&gradients).unwrap()))
+        });
+    }
 }

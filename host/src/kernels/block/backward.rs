@@ -1,17 +1,20 @@
 //! The gradients of a block: those of the residual stream a few pictures at a time, then those of the
 //! matrices, a part of a matrix at a time.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::Factors;
 use super::forward::Kept;
-use super::sizes::{Linear, Reversed, Sizes, Weights};
+use super::sizes::{Linear, Map, Sizes, Weights};
 use crate::kernels::gelu::activate_again;
 use crate::kernels::layer_norm::{add_gradients, normalise_in_place};
-use crate::kernels::matrix::{Place, Threads, add_product};
+use crate::kernels::matrix::{Place, Threads};
+use crate::kernels::products::{self, Matrix};
 use crate::kernels::rows::{add_columns, scale};
 
-/// Rows of a matrix's gradient that one thread takes at a time.
+/// Rows of a matrix's gradient that one thread takes at a time, a multiple of 16.
 const TILE: usize = 192;
 
 /// Which gradients are wanted.
@@ -23,13 +26,13 @@ pub(super) struct Wanted {
 
 /// What pictures that go together contribute to the gradients of the weights.
 #[derive(Debug)]
-struct Shares {
+struct Shares<'a> {
     /// Of the vectors, in the order of the parameters.
     vectors: [Vec<f32>; 8],
-    /// What went into the four maps, in their order, and the gradients of what came out; the gradient of
-    /// what came out of the last is that of the block.
-    sources: [Vec<f32>; 4],
-    gradients: [Vec<f32>; 3],
+    /// What went into the four maps, in their order, `[inputs, rows]`.
+    sources: [Matrix<'a>; 4],
+    /// The gradients of what came out, `[rows, outputs]`.
+    gradients: [Matrix<'a>; 4],
 }
 
 /// The gradient of the input, if it is wanted, and those of the weights in the order of the
@@ -45,9 +48,9 @@ pub(super) fn backward(
 ) -> (Option<Vec<f32>>, Vec<Vec<f32>>) {
     let mut of_input = vec![0.0; input.len()];
     let group = sizes.group();
-    let maps = [weights.qkv, weights.proj, weights.fc1, weights.fc2];
-    let reversed: Vec<Reversed> = maps.par_iter().map(Linear::reversed).collect();
-    let shares: Vec<Option<Shares>> = of_input
+    let maps = weights.maps();
+    let reversed: Vec<Map<'_>> = maps.par_iter().map(Linear::reversed).collect();
+    let shares: Vec<Option<Shares<'_>>> = of_input
         .par_chunks_mut(group)
         .zip(input.par_chunks(group))
         .zip(gradient.par_chunks(group))
@@ -64,9 +67,9 @@ pub(super) fn backward(
             pictures.backward(kept, of_input, gradient, wanted.weights)
         })
         .collect();
-    let shares: Vec<Shares> = shares.into_iter().flatten().collect();
+    let shares: Vec<Shares<'_>> = shares.into_iter().flatten().collect();
     let of_weights = if wanted.weights {
-        of_weights(sizes, weights, gradient, shares)
+        of_weights(weights, shares)
     } else {
         Vec::new()
     };
@@ -78,21 +81,21 @@ struct Pictures<'a> {
     sizes: &'a Sizes,
     weights: &'a Weights<'a>,
     /// The ways back through the four maps, in their order.
-    reversed: &'a [Reversed],
+    reversed: &'a [Map<'a>],
     input: &'a [f32],
     /// Of the two branches, one for every picture.
     factors: [Vec<f32>; 2],
 }
 
-impl Pictures<'_> {
+impl<'a> Pictures<'a> {
     /// Writes the gradient of the input, and answers what the weights are to get, if they are to.
     fn backward(
         &self,
         kept: Kept,
         of_input: &mut [f32],
-        gradient: &[f32],
+        gradient: &'a [f32],
         shared: bool,
-    ) -> Option<Shares> {
+    ) -> Option<Shares<'a>> {
         let Self {
             sizes,
             weights,
@@ -109,7 +112,7 @@ impl Pictures<'_> {
         let picture = sizes.tokens * sizes.width;
         let mut of_norms = [vec![0.0; 2 * sizes.width], vec![0.0; 2 * sizes.width]];
 
-        let mut of_hidden = reversed[3].back(gradient);
+        let mut of_hidden = reversed[3].through(gradient);
         let values = sizes.tokens * sizes.hidden;
         let pictures = hidden
             .chunks_exact_mut(values)
@@ -117,7 +120,7 @@ impl Pictures<'_> {
         for ((hidden, of_hidden), factor) in pictures.zip(perceptron) {
             activate_again(hidden, of_hidden, *factor);
         }
-        let of_normal = reversed[2].back(&of_hidden);
+        let of_normal = reversed[2].through(&of_hidden);
         let mut of_middle = gradient.to_vec();
         add_gradients(
             &mut of_middle,
@@ -128,7 +131,7 @@ impl Pictures<'_> {
             sizes.epsilon,
         );
 
-        let mut of_gathered = reversed[1].back(&of_middle);
+        let mut of_gathered = reversed[1].through(&of_middle);
         let mut room = sizes.attention.room();
         let pictures = joint
             .chunks_exact_mut(3 * picture)
@@ -138,7 +141,7 @@ impl Pictures<'_> {
             sizes.attention.gradients(joint, of_gathered, &mut room);
         }
         let of_joint = joint;
-        let of_normal = reversed[0].back(&of_joint);
+        let of_normal = reversed[0].through(&of_joint);
         of_input.copy_from_slice(&of_middle);
         add_gradients(
             of_input,
@@ -175,12 +178,31 @@ impl Pictures<'_> {
             let bias = both.split_off(sizes.width);
             [both, bias]
         });
+        let rows = input.len() / sizes.width;
+        let source = |values: Vec<f32>, width| {
+            let place = Place::new(0, rows, width, width).transposed();
+            sizes.products.left(values, place, Threads::This)
+        };
+        let result = |values: Cow<'a, [f32]>, width| {
+            let place = Place::new(0, rows, width, width);
+            sizes.products.right(values, place, Threads::This)
+        };
         Some(Shares {
             vectors: [
                 weight1, bias1, of_qkv, of_proj, weight2, bias2, of_fc1, of_fc2,
             ],
-            sources: [normal, gathered, middle, hidden],
-            gradients: [of_joint, of_middle, of_hidden],
+            sources: [
+                source(normal, sizes.width),
+                source(gathered, sizes.width),
+                source(middle, sizes.width),
+                source(hidden, sizes.hidden),
+            ],
+            gradients: [
+                result(of_joint.into(), 3 * sizes.width),
+                result(of_middle.into(), sizes.width),
+                result(of_hidden.into(), sizes.hidden),
+                result(gradient.into(), sizes.width),
+            ],
         })
     }
 }
@@ -191,10 +213,9 @@ struct Tile<'a> {
     rows: &'a mut [f32],
     /// The first of them.
     first: usize,
-    inputs: usize,
     outputs: usize,
     /// For every group of pictures, what went into the map and the gradient of what came out.
-    sources: &'a [(&'a [f32], &'a [f32])],
+    sources: &'a [(&'a Matrix<'a>, &'a Matrix<'a>)],
 }
 
 impl Tile<'_> {
@@ -203,32 +224,18 @@ impl Tile<'_> {
         let to = Place::new(0, count, self.outputs, self.outputs);
         // In the order of the pictures: the same bits on any number of threads.
         for (input, gradient) in self.sources {
-            let rows = gradient.len() / self.outputs;
-            let part = Place::new(self.first, rows, count, self.inputs);
-            add_product(
-                (self.rows, to),
-                (input, part.transposed()),
-                (gradient, Place::new(0, rows, self.outputs, self.outputs)),
-                Threads::This,
-            );
+            products::add((self.rows, to), (input, self.first), gradient);
         }
     }
 }
 
 /// The gradients of the weights, in the order of the parameters.
-fn of_weights(
-    sizes: &Sizes,
-    weights: &Weights<'_>,
-    gradient: &[f32],
-    shares: Vec<Shares>,
-) -> Vec<Vec<f32>> {
-    let maps = [weights.qkv, weights.proj, weights.fc1, weights.fc2];
-    let last: Vec<&[f32]> = gradient.chunks(sizes.group()).collect();
+fn of_weights(weights: &Weights<'_>, shares: Vec<Shares<'_>>) -> Vec<Vec<f32>> {
+    let maps = weights.maps();
     let sources = [0, 1, 2, 3].map(|map| {
-        let pairs = shares.iter().zip(&last).map(|(share, last)| {
-            let gradient = share.gradients.get(map).map_or(*last, Vec::as_slice);
-            (share.sources[map].as_slice(), gradient)
-        });
+        let pairs = shares
+            .iter()
+            .map(|share| (&share.sources[map], &share.gradients[map]));
         pairs.collect::<Vec<_>>()
     });
     let mut matrices = maps.map(|map| vec![0.0; map.inputs * map.outputs]);
@@ -238,7 +245,6 @@ fn of_weights(
             tiles.push(Tile {
                 rows,
                 first: index * TILE,
-                inputs: map.inputs,
                 outputs: map.outputs,
                 sources,
             });

@@ -4,7 +4,8 @@ use burn_flex::FlexTensor;
 
 use super::{Factors, Form};
 use crate::kernels::attention;
-use crate::kernels::matrix::{Place, Threads, add_product, new_product};
+use crate::kernels::matrix::{Place, Threads};
+use crate::kernels::products::{self, Matrix, Products};
 use crate::kernels::rows::transposed;
 
 /// Rows that one thread takes through the block at a time, more or less: enough for the matrix
@@ -25,6 +26,7 @@ pub(super) struct Sizes {
     pub(super) pictures: usize,
     pub(super) attention: attention::Sizes,
     pub(super) epsilon: f32,
+    pub(super) products: Products,
 }
 
 impl Sizes {
@@ -45,8 +47,9 @@ impl Sizes {
             width,
             hidden,
             pictures: (ROWS + tokens / 2).div_euclid(tokens).clamp(1, batch),
-            attention: attention::Sizes::new(tokens, width, form.heads),
+            attention: attention::Sizes::new(tokens, width, form.heads, form.products),
             epsilon: form.epsilon as f32,
+            products: form.products,
         };
         let shapes: Vec<usize> = weights
             .iter()
@@ -74,6 +77,7 @@ impl Sizes {
             bias,
             inputs,
             outputs: weight.len() / inputs,
+            products: self.products,
         };
         // Everything after the first map, which may lack its bias.
         let rest = slices.len() - REST;
@@ -117,6 +121,13 @@ pub(super) struct Weights<'a> {
     pub(super) fc2: Linear<'a>,
 }
 
+impl<'a> Weights<'a> {
+    /// The four maps in their order.
+    pub(super) const fn maps(&self) -> [Linear<'a>; 4] {
+        [self.qkv, self.proj, self.fc1, self.fc2]
+    }
+}
+
 /// The weights of a norm.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Norm<'a> {
@@ -138,72 +149,79 @@ pub(super) struct Linear<'a> {
     pub(super) bias: Option<&'a [f32]>,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
+    products: Products,
 }
 
-impl Linear<'_> {
+impl<'a> Linear<'a> {
     fn place(&self) -> Place {
         Place::new(0, self.inputs, self.outputs, self.outputs)
     }
 
-    /// Rows of what is mapped, with the bias.
-    pub(super) fn map(&self, input: &[f32]) -> Vec<f32> {
-        let rows = input.len() / self.inputs;
-        match self.bias {
-            Some(bias) => {
-                let mut output = bias.repeat(rows);
-                self.add(&mut output, input);
-                output
-            }
-            None => new_product(
-                (input, Place::new(0, rows, self.inputs, self.inputs)),
-                (self.weight, self.place()),
-                Threads::This,
-            ),
+    /// The map, its weights made ready once for all rows that go through.
+    pub(super) fn ahead(&self) -> Map<'a> {
+        Map {
+            weight: self
+                .products
+                .right(self.weight, self.place(), Threads::This),
+            bias: self.bias,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            products: self.products,
         }
+    }
+
+    /// The map that gradients go back through: from outputs to inputs, without a bias. In float32 its
+    /// weights are those of this one with rows and columns exchanged.
+    pub(super) fn reversed(&self) -> Map<'a> {
+        let weight = match self.products {
+            Products::Float32 => {
+                let weight = transposed(self.weight, self.outputs);
+                let place = Place::new(0, self.outputs, self.inputs, self.inputs);
+                self.products.right(weight, place, Threads::This)
+            }
+            Products::BFloat16 => {
+                let place = self.place().transposed();
+                self.products.right(self.weight, place, Threads::This)
+            }
+        };
+        Map {
+            weight,
+            bias: None,
+            inputs: self.outputs,
+            outputs: self.inputs,
+            products: self.products,
+        }
+    }
+}
+
+/// A way through a linear map.
+#[derive(Debug)]
+pub(super) struct Map<'a> {
+    /// `[inputs, outputs]`.
+    weight: Matrix<'a>,
+    bias: Option<&'a [f32]>,
+    inputs: usize,
+    outputs: usize,
+    products: Products,
+}
+
+impl Map<'_> {
+    fn input<'b>(&self, input: &'b [f32]) -> Matrix<'b> {
+        let rows = input.len() / self.inputs;
+        let place = Place::new(0, rows, self.inputs, self.inputs);
+        self.products.left(input, place, Threads::This)
+    }
+
+    /// Rows of what is mapped, with the bias.
+    pub(super) fn through(&self, input: &[f32]) -> Vec<f32> {
+        let input = self.input(input);
+        products::new(self.bias, &input, &self.weight, Threads::This)
     }
 
     /// Adds what is mapped, without the bias.
     pub(super) fn add(&self, output: &mut [f32], input: &[f32]) {
-        let rows = input.len() / self.inputs;
-        add_product(
-            (output, Place::new(0, rows, self.outputs, self.outputs)),
-            (input, Place::new(0, rows, self.inputs, self.inputs)),
-            (self.weight, self.place()),
-            Threads::This,
-        );
-    }
-
-    /// The map that gradients go back through: from outputs to inputs, without a bias. Its weights are
-    /// those of this one with rows and columns exchanged, once for all rows that go through.
-    pub(super) fn reversed(&self) -> Reversed {
-        Reversed {
-            weight: transposed(self.weight, self.outputs),
-            inputs: self.inputs,
-            outputs: self.outputs,
-        }
-    }
-}
-
-/// The way back through a linear map.
-#[derive(Debug)]
-pub(super) struct Reversed {
-    /// `[outputs, inputs]`.
-    weight: Vec<f32>,
-    inputs: usize,
-    outputs: usize,
-}
-
-impl Reversed {
-    /// The gradient of the input, from that of the output.
-    pub(super) fn back(&self, gradient: &[f32]) -> Vec<f32> {
-        let rows = gradient.len() / self.outputs;
-        new_product(
-            (gradient, Place::new(0, rows, self.outputs, self.outputs)),
-            (
-                &self.weight,
-                Place::new(0, self.outputs, self.inputs, self.inputs),
-            ),
-            Threads::This,
-        )
+        let rows = output.len() / self.outputs;
+        let to = Place::new(0, rows, self.outputs, self.outputs);
+        products::add((output, to), (&self.input(input), 0), &self.weight);
     }
 }

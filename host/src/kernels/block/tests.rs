@@ -135,9 +135,20 @@ fn fused(
     heads: usize,
     factors: Option<Factors>,
 ) -> Tensor<3> {
+    fused_in(Products::Float32, parameters, input, heads, factors)
+}
+
+fn fused_in(
+    products: Products,
+    parameters: &Parameters,
+    input: &Tensor<3>,
+    heads: usize,
+    factors: Option<Factors>,
+) -> Tensor<3> {
     let form = Form {
         heads,
         epsilon: EPSILON,
+        products,
     };
     block(input, &parameters.in_order(), form, factors).expect("float32 on the CPU")
 }
@@ -170,22 +181,72 @@ fn values_and_gradients_agree_with_the_composition() {
     }
 }
 
+/// How far two lists are apart, as a share of the second one's size.
+fn apart(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let size =
+        |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let pairs = found.iter().zip(expected);
+    let apart = size(&mut pairs.map(|(one, other)| f64::from(one - other)));
+    (apart / size(&mut expected.iter().map(|value| f64::from(*value)))).sqrt()
+}
+
+#[test]
+fn products_in_bfloat16_round_and_do_nothing_else() {
+    let device = Device::flex().autodiff();
+    for size in &SIZES[1..] {
+        let [batch, tokens, width, _, heads] = *size;
+        for (biased, dropped) in [(true, true), (false, false)] {
+            let parameters = Parameters::new(*size, biased, &device).trained();
+            let input = drawn([batch, tokens, width], 1.0, &device).require_grad();
+            let weights = drawn([batch, tokens, width], 1.0, &device).cos();
+            let results = |products| {
+                let factors = dropped.then(|| factors(batch));
+                let output = fused_in(products, &parameters, &input, heads, factors);
+                let gradients = (output.clone() * weights.clone()).sum().backward();
+                let mut all = vec![values(output), values(input.grad(&gradients).unwrap())];
+                all.extend(parameters.gradients(&gradients));
+                all
+            };
+            let found = results(Products::BFloat16);
+            for (index, (found, expected)) in
+                found.iter().zip(results(Products::Float32)).enumerate()
+            {
+                if expected.is_empty() {
+                    assert!(found.is_empty());
+                    continue;
+                }
+                // A bias of all keys changes nothing: its gradient is what rounding leaves. So is that of
+                // queries where there is one token alone.
+                let keys = index == 4;
+                let apart = apart(found, &expected);
+                assert!(apart < 0.02 || keys, "{size:?} {index}: {apart}");
+                // What is added up in the end, the gradients of the last bias, was never multiplied.
+                assert!(apart > 1e-5 || index == 9, "{size:?} {index}: {apart}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_pass_without_gradients_gives_the_same_bits() {
     let size = [29, 17, 32, 128, 2];
     let input = |device: &Device| drawn([29, 17, 32], 1.0, device);
     let plain = Device::flex();
     let recorded = plain.clone().autodiff();
-    let trained = Parameters::new(size, true, &recorded).trained();
-    let with = fused(&trained, &input(&recorded), 2, None);
-    let without = fused(
-        &Parameters::new(size, true, &plain),
-        &input(&plain),
-        2,
-        None,
-    );
-    assert!(with.is_tracked() && !without.is_autodiff());
-    assert_eq!(values(with), values(without));
+    for products in [Products::Float32, Products::BFloat16] {
+        let trained = Parameters::new(size, true, &recorded).trained();
+        let with = fused_in(products, &trained, &input(&recorded), 2, None);
+        let without = fused_in(
+            products,
+            &Parameters::new(size, true, &plain),
+            &input(&plain),
+            2,
+            None,
+        );
+        assert!(with.is_tracked() && !without.is_autodiff());
+        assert_eq!(values(with), values(without));
+    }
 }
 
 #[test]
@@ -242,15 +303,17 @@ fn only_the_weights_that_are_trained_get_gradients() {
 fn threads_do_not_change_a_bit() {
     let device = Device::flex().autodiff();
     let size = [64, 17, 32, 128, 2];
-    assert_same_on_threads(|| {
-        let parameters = Parameters::new(size, true, &device).trained();
-        let input = drawn([64, 17, 32], 1.0, &device).require_grad();
-        let output = fused(&parameters, &input, 2, Some(factors(64)));
-        let gradients = output.clone().powf_scalar(2.0).sum().backward();
-        let mut all = vec![values(output), values(input.grad(&gradients).unwrap())];
-        all.extend(parameters.gradients(&gradients));
-        all
-    });
+    for products in [Products::Float32, Products::BFloat16] {
+        assert_same_on_threads(|| {
+            let parameters = Parameters::new(size, true, &device).trained();
+            let input = drawn([64, 17, 32], 1.0, &device).require_grad();
+            let output = fused_in(products, &parameters, &input, 2, Some(factors(64)));
+            let gradients = output.clone().powf_scalar(2.0).sum().backward();
+            let mut all = vec![values(output), values(input.grad(&gradients).unwrap())];
+            all.extend(parameters.gradients(&gradients));
+            all
+        });
+    }
 }
 
 #[test]
@@ -261,6 +324,7 @@ fn other_precisions_are_left_to_the_composition() {
     let form = Form {
         heads: 3,
         epsilon: EPSILON,
+        products: Products::Float32,
     };
     let input = drawn([3, 5, 6], 1.0, &device).cast(FloatDType::F64);
     assert!(block(&input, &parameters.in_order(), form, None).is_none());

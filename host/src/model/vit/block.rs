@@ -9,6 +9,7 @@ use super::config::VitConfig;
 use crate::kernels::attention::attention;
 use crate::kernels::block::{Form, block};
 use crate::kernels::gelu::gelu;
+use crate::kernels::products::computed_here;
 use crate::kernels::recomputation::{Recompute, keep_inputs};
 use crate::model::drop_path::Masks;
 use crate::model::dropout::Dropout;
@@ -69,7 +70,7 @@ impl Block {
         noise: &BlockNoise,
         precision: Precision,
     ) -> Option<Tensor<3>> {
-        if precision != Precision::Float32 || noise.values.is_some() || noise.attention.is_some() {
+        if noise.values.is_some() || noise.attention.is_some() {
             return None;
         }
         let mut parameters = Parameters(Vec::new());
@@ -77,6 +78,7 @@ impl Block {
         let form = Form {
             heads: self.attn.heads,
             epsilon: self.norm1.epsilon(),
+            products: precision.products(),
         };
         let factors = noise.paths.as_ref().map(Masks::factors);
         block(input, &parameters.0, form, factors)
@@ -206,22 +208,26 @@ impl Attention {
     fn forward(&self, input: Tensor<3>, noise: &BlockNoise, precision: Precision) -> Tensor<3> {
         let joint = self.qkv.forward(input, precision);
         let joined = match &noise.attention {
-            None if precision == Precision::Float32 => attention(joint, self.heads),
+            None if precision == Precision::Float32 || computed_here(&joint) => {
+                attention(joint, self.heads, precision.products())
+            }
             dropout => self.composed(joint, dropout.as_ref(), precision),
         };
         dropped(self.proj.forward(joined, precision), noise, "projection")
     }
 
-    /// What the fused attention cannot: shares that are dropped, and products in another precision.
+    /// What the fused attention cannot: shares that are dropped, and another type of tensors.
     fn composed(
         &self,
         joint: Tensor<3>,
         dropout: Option<&Dropout>,
         precision: Precision,
     ) -> Tensor<3> {
+        let whole = computed_here(&joint);
         let [batch, tokens, width] = joint.dims();
         let (width, head_width) = (width / 3, width / 3 / self.heads);
-        let parts = joint
+        let parts = precision
+            .cast(joint)
             .reshape([batch, tokens, 3, self.heads, head_width])
             .permute([2, 0, 3, 1, 4]);
         let part = |index: usize| -> Tensor<4> {
@@ -237,8 +243,10 @@ impl Attention {
         if let Some(dropout) = dropout {
             shares = dropout.apply(shares, "attention");
         }
-        let mixed = precision.operand(shares).matmul(value);
-        mixed.swap_dims(1, 2).reshape([batch, tokens, width])
+        let mixed = precision.cast(shares).matmul(value);
+        let joined = mixed.swap_dims(1, 2).reshape([batch, tokens, width]);
+        // What kernels of the CPU go on with is float32.
+        if whole { float32(joined) } else { joined }
     }
 }
 

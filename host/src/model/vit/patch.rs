@@ -65,6 +65,7 @@ impl PatchEmbedding {
             precision.operand(patches),
             precision.operand(weight),
             precision.operand(self.proj.bias.val()),
+            precision.products(),
         ))
     }
 }
