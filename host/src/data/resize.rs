@@ -283,20 +283,22 @@ impl<const CHANNELS: usize, const LANES: usize> WithSimd for Resampling<'_, CHAN
         for (target, (first, weights)) in rows.zip(self.down.sums()) {
             let sources = &narrowed[(first - first_row) * stride..];
             let (chunks, rest) = target.as_chunks_mut::<SIDE_BY_SIDE>();
-            let mut begin = 0;
-            for chunk in chunks {
+            for number in 0..chunks.len() {
+                let begin = number * SIDE_BY_SIDE;
                 let mut sums = [HALF; SIDE_BY_SIDE];
-                for (step, weight) in weights.iter().enumerate() {
+                for step in 0..weights.len() {
+                    let weight = weights[step];
                     let source = &sources[step * stride + begin..][..SIDE_BY_SIDE];
-                    for (sum, value) in sums.iter_mut().zip(source) {
-                        *sum += weight * i32::from(*value);
+                    for lane in 0..SIDE_BY_SIDE {
+                        sums[lane] += weight * i32::from(source[lane]);
                     }
                 }
-                for (target, sum) in chunk.iter_mut().zip(sums) {
-                    *target = pixel(sum);
+                let chunk = &mut chunks[number];
+                for lane in 0..SIDE_BY_SIDE {
+                    chunk[lane] = pixel(sums[lane]);
                 }
-                begin += SIDE_BY_SIDE;
             }
+            let begin = chunks.len() * SIDE_BY_SIDE;
             for (place, target) in rest.iter_mut().enumerate() {
                 let values = sources[begin + place..].iter().step_by(stride);
                 let products = weights.iter().zip(values);
@@ -320,47 +322,66 @@ impl<const CHANNELS: usize, const LANES: usize> Resampling<'_, CHANNELS, LANES> 
     /// The rows that are needed, resampled, some at a time.
     #[inline(always)]
     fn narrowed(&self) -> Vec<u8> {
-        const ROWS: usize = 4;
         let rows = self.down.needed.clone();
         let (reach, stride) = (self.across.reach, self.stride());
         // The last row is made as often as it takes to have no remainder.
-        let mut narrowed = vec![0; rows.len().next_multiple_of(ROWS) * stride];
-        // Some rows with room for what is read beyond a last pixel.
-        let length = self.region.width * CHANNELS;
-        let read = length + LANES - CHANNELS;
-        let mut sources = vec![0; ROWS * read];
-        let groups = narrowed.chunks_exact_mut(ROWS * stride);
-        for (y, targets) in rows.clone().step_by(ROWS).zip(groups) {
-            for (row, source) in sources.chunks_exact_mut(read).enumerate() {
-                let y = (y + row).min(rows.end - 1);
-                let begin = (self.region.top + y) * self.picture.width + self.region.left;
-                let pixels = &self.picture.pixels[begin * CHANNELS..][..length];
-                source[..length].copy_from_slice(pixels);
+        let together = SIDE_BY_SIDE / LANES;
+        let mut narrowed = vec![0; rows.len().next_multiple_of(together) * stride];
+        // For each column the pixels of some rows, before and after.
+        let mut columns = vec![[0; SIDE_BY_SIDE]; self.region.width];
+        let mut resampled = vec![[0; SIDE_BY_SIDE]; self.across.firsts.len()];
+        for group in 0..rows.len().div_ceil(together) {
+            for row in 0..together {
+                let y = (rows.start + group * together + row).min(rows.end - 1);
+                self.spread(y, row, &mut columns);
             }
-            let mut at = 0;
-            for (first, weights) in self.across.sums() {
-                let mut sums = [[HALF; LANES]; ROWS];
-                let mut place = first * CHANNELS;
-                for weight in &weights[..reach] {
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let source = &sources[row * read + place..][..LANES];
-                        for lane in 0..LANES {
-                            sums[lane] += weight * i32::from(source[lane]);
-                        }
+            for position in 0..resampled.len() {
+                let columns = &columns[self.across.firsts[position]..][..reach];
+                let weights = &self.across.weights[position * reach..][..reach];
+                let mut sums = [HALF; SIDE_BY_SIDE];
+                for step in 0..reach {
+                    let (column, weight) = (&columns[step], weights[step]);
+                    for lane in 0..SIDE_BY_SIDE {
+                        sums[lane] += weight * i32::from(column[lane]);
                     }
-                    place += CHANNELS;
                 }
+                let target = &mut resampled[position];
+                for lane in 0..SIDE_BY_SIDE {
+                    target[lane] = pixel(sums[lane]);
+                }
+            }
+            for row in 0..together {
+                let target = &mut narrowed[(group * together + row) * stride..][..stride];
                 // What is too much is overwritten by the next pixel.
-                for (row, sums) in sums.iter().enumerate() {
-                    let target = &mut targets[row * stride + at..][..LANES];
+                for position in 0..resampled.len() {
+                    let source = &resampled[position][row * LANES..][..LANES];
+                    let target = &mut target[position * CHANNELS..][..LANES];
                     for lane in 0..LANES {
-                        target[lane] = pixel(sums[lane]);
+                        target[lane] = source[lane];
                     }
                 }
-                at += CHANNELS;
             }
         }
         narrowed
+    }
+
+    /// Puts the pixels of row `y` of the region into the columns, as their pixel `row`.
+    #[inline(always)]
+    fn spread(&self, y: usize, row: usize, columns: &mut [[u8; SIDE_BY_SIDE]]) {
+        let last = self.region.width - 1;
+        let begin = (self.region.top + y) * self.picture.width + self.region.left;
+        let source = &self.picture.pixels[begin * CHANNELS..][..(last + 1) * CHANNELS];
+        // The first byte of the next pixel goes along, where there is one.
+        for x in 0..last {
+            let pixel = &source[x * CHANNELS..][..LANES];
+            let target = &mut columns[x][row * LANES..][..LANES];
+            for lane in 0..LANES {
+                target[lane] = pixel[lane];
+            }
+        }
+        for channel in 0..CHANNELS {
+            columns[last][row * LANES + channel] = source[last * CHANNELS + channel];
+        }
     }
 }
 

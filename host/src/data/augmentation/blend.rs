@@ -1,9 +1,12 @@
 //! Operations that mix a picture with a poorer one, or go beyond it: a factor of 0 is the poorer
 //! picture, 1 the picture itself.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::super::Picture;
 
 /// One byte: `factor` of the picture and the rest of the poorer one, decimals cut off.
+#[inline(always)]
 fn mixed(poorer: u8, byte: u8, factor: f32) -> u8 {
     let difference = f32::from(i16::from(byte) - i16::from(poorer));
     // The conversion saturates where the factor goes beyond the picture.
@@ -29,7 +32,9 @@ pub(super) fn colour(picture: &mut Picture, factor: f64) {
     if picture.channels == 3 {
         for pixel in picture.pixels.as_chunks_mut::<3>().0 {
             let grey = luminance(*pixel);
-            *pixel = pixel.map(|byte| mixed(grey, byte, factor as f32));
+            for byte in pixel {
+                *byte = mixed(grey, *byte, factor as f32);
+            }
         }
     }
 }
@@ -64,25 +69,59 @@ pub(super) fn sharpness(picture: &mut Picture, factor: f64) {
     if width < 3 || height < 3 {
         return;
     }
-    let row = width * channels;
-    // The rows above and at the one that changes, as they were.
-    let mut above = picture.pixels[..row].to_vec();
-    let mut own = vec![0; row];
-    for y in 1..height - 1 {
-        let (upper, below) = picture.pixels.split_at_mut((y + 1) * row);
-        let target = &mut upper[y * row..];
-        own.copy_from_slice(target);
-        for index in channels..row - channels {
-            let three = |line: &[u8]| {
-                u32::from(line[index - channels])
-                    + u32::from(line[index])
-                    + u32::from(line[index + channels])
-            };
-            let sum = three(&above) + three(&own) + three(below) + 4 * u32::from(own[index]);
-            // Rounded; a thirteenth is never half a byte.
-            let smooth = ((2 * sum + 13) / 26) as u8;
-            target[index] = mixed(smooth, own[index], factor as f32);
+    Arch::new().dispatch(Sharpening {
+        pixels: &mut picture.pixels,
+        row: width * channels,
+        channels,
+        factor: factor as f32,
+    });
+}
+
+/// All rows of at least three, compiled for each instruction set.
+struct Sharpening<'a> {
+    pixels: &'a mut [u8],
+    /// Bytes of a row, which has at least three pixels.
+    row: usize,
+    channels: usize,
+    factor: f32,
+}
+
+impl WithSimd for Sharpening<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let (row, channels) = (self.row, self.channels);
+        let inner = row - 2 * channels;
+        // The rows above and at the one that changes, as they were.
+        let mut above = self.pixels[..row].to_vec();
+        let mut own = vec![0; row];
+        for y in 1..self.pixels.len() / row - 1 {
+            let (upper, below) = self.pixels.split_at_mut((y + 1) * row);
+            let target = &mut upper[y * row..];
+            own.copy_from_slice(target);
+            let [a, b, c] = neighbours(&above, inner, channels);
+            let [d, middle, f] = neighbours(&own, inner, channels);
+            let [g, h, i] = neighbours(below, inner, channels);
+            let target = &mut target[channels..][..inner];
+            for index in 0..inner {
+                let at = |line: &[u8]| u16::from(line[index]);
+                let around = at(a) + at(b) + at(c) + at(d) + at(f) + at(g) + at(h) + at(i);
+                // Rounded; a thirteenth is never half a byte.
+                let smooth = ((2 * (around + 5 * at(middle)) + 13) / 26) as u8;
+                target[index] = mixed(smooth, middle[index], self.factor);
+            }
+            std::mem::swap(&mut above, &mut own);
         }
-        std::mem::swap(&mut above, &mut own);
     }
+}
+
+/// The inner pixels of a line, those before, at, and after each, `inner` bytes long.
+#[inline(always)]
+fn neighbours(line: &[u8], inner: usize, channels: usize) -> [&[u8]; 3] {
+    [
+        &line[..inner],
+        &line[channels..][..inner],
+        &line[2 * channels..][..inner],
+    ]
 }

@@ -16,13 +16,10 @@ pub(super) fn mirror(picture: &mut Picture) {
             .pixels
             .chunks_exact_mut(picture.width)
             .for_each(<[u8]>::reverse),
-        channels => {
-            for row in picture.pixels.chunks_exact_mut(picture.width * channels) {
-                // Pixels in reverse, with their channels in order.
-                row.reverse();
-                row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
-            }
-        }
+        _ => picture
+            .pixels
+            .chunks_exact_mut(picture.width * 3)
+            .for_each(|row| row.as_chunks_mut::<3>().0.reverse()),
     }
 }
 

@@ -1,34 +1,70 @@
 //! Coefficients out of Huffman codes.
 
-use super::header::{Codes, Component, Header};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::header::{Codes, Header};
+use super::samples::Coefficients;
 
 /// Bits that are looked up at once.
-const LOOKED_UP: u32 = 10;
+const LOOKED_UP: u32 = 11;
+const SIZE: usize = 1 << LOOKED_UP;
 
-/// Where the coefficients of a file belong: rows, columns innermost.
-const ORDER: [u8; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
-    13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
-    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-];
+/// Lookups for which the bits that are read at once are enough.
+const AT_ONCE: u32 = 56 / LOOKED_UP;
 
-/// A run to the end of the block.
-const END: u8 = 64;
+/// Places in the order of the file up to which a lookup can lead: beyond a block by two runs.
+const PLACES: usize = 128;
 
-/// What some bits begin with.
-#[derive(Clone, Copy, Default)]
+/// Where the coefficients of a file belong: rows, columns innermost. What lies beyond a block belongs
+/// behind it.
+pub(super) const ORDER: [u8; PLACES] = {
+    const BLOCK: [u8; 64] = [
+        0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27,
+        20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
+        58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+    ];
+    let mut order = [64; PLACES];
+    let mut place = 0;
+    while place < 64 {
+        order[place] = BLOCK[place];
+        place += 1;
+    }
+    order
+};
+
+/// Added to how far a lookup leads where it ends the block.
+const END: u8 = 128;
+
+/// How far a lookup leads that finds nothing: beyond every block, and to no end.
+const NOWHERE: u8 = 64;
+
+/// What some bits begin with: up to two coefficients, and the end of the block if it follows them.
+#[derive(Clone, Copy)]
 struct Entry {
-    /// The number that follows the code, where it lies within the bits, too.
-    value: i16,
-    /// Coefficients that are 0 before it.
-    run: u8,
-    /// Bits of both; 0 where the bits hold no whole code, or not all of its number.
+    /// The numbers that follow the codes; 0 for the second if there is only one.
+    values: [i16; 2],
+    /// How many places after the current one they belong.
+    steps: [u8; 2],
+    /// Places up to the next coefficient, with [`END`] where none follows; [`NOWHERE`] where the bits
+    /// hold no whole code, or not all of its number.
+    advance: u8,
+    /// Bits of all.
+    bits: u8,
+}
+
+/// What some bits begin with, as far as it takes to pass over it: as many coefficients as are in them.
+#[derive(Clone, Copy)]
+struct Passed {
+    /// As of an [`Entry`].
+    advance: u8,
     bits: u8,
 }
 
 /// Codes, made for finding them.
 struct Lookup {
-    entries: Box<[Entry; 1 << LOOKED_UP]>,
+    entries: Box<[Entry; SIZE]>,
+    passed: Box<[Passed; SIZE]>,
     /// The symbol and the length of the code that some bits begin with; a length of 0 is none.
     symbols: Vec<(u8, u8)>,
     /// For each length, the code after the last one, and what leads from a code to its symbol.
@@ -38,8 +74,7 @@ struct Lookup {
 
 impl Lookup {
     fn new(codes: &Codes, first: bool) -> Option<Self> {
-        let size = 1 << LOOKED_UP;
-        let mut symbols = vec![(0, 0); size];
+        let mut symbols = vec![(0, 0); SIZE];
         let mut ends = [(0, 0); 17];
         let (mut code, mut index) = (0_u32, 0);
         for (length, count) in (1_u32..).zip(codes.counts) {
@@ -64,34 +99,88 @@ impl Lookup {
             ends[length as usize].0 = code as i32;
             code <<= 1;
         }
-        let entry = |bits: usize| {
-            let (symbol, length) = &symbols[bits];
-            let (run, size) = (symbol >> 4, symbol & 15);
-            let whole = u32::from(length + size);
-            if *length == 0 || whole > LOOKED_UP {
-                return Entry::default();
+        let singles: Vec<Entry> = (0_u32..)
+            .zip(&symbols)
+            .map(|(bits, (symbol, length))| single(bits, *symbol, u32::from(*length), first))
+            .collect();
+        // Bits that are not known are zeros, and no part of an entry that counts.
+        let after = |bits: usize, used: u8| {
+            let next = singles[(bits << used) & (SIZE - 1)];
+            let whole = next.advance != NOWHERE && u32::from(used + next.bits) <= LOOKED_UP;
+            whole.then_some(next)
+        };
+        let together = |bits: usize| {
+            let mut entry = singles[bits];
+            // A second coefficient, and the end after one or two.
+            for second in [true, false] {
+                if first || entry.advance >= NOWHERE {
+                    break;
+                }
+                match after(bits, entry.bits) {
+                    Some(next) if next.advance == END || second => {
+                        if next.advance != END {
+                            entry.values[1] = next.values[0];
+                            entry.steps[1] = entry.advance + next.steps[0];
+                        }
+                        entry.advance += next.advance;
+                        entry.bits += next.bits;
+                    }
+                    _ => break,
+                }
             }
-            let run = match (first, *symbol) {
-                (true, _) => 0,
-                // The end of the block.
-                (false, 0) => END,
-                (false, 0xf0) => 15,
-                // An end in another process.
-                (false, _) if size == 0 => return Entry::default(),
-                (false, _) => run,
-            };
-            let number = (bits as u32 >> (LOOKED_UP - whole)) & ((1 << size) - 1);
-            Entry {
-                value: extended(number, u32::from(size)),
-                run,
-                bits: whole as u8,
+            entry
+        };
+        let passed = |bits: usize| {
+            // First coefficients are not passed over.
+            if first {
+                let (advance, bits) = (NOWHERE, 0);
+                return Passed { advance, bits };
+            }
+            let Entry {
+                mut advance,
+                bits: mut used,
+                ..
+            } = singles[bits];
+            // Then there is room for one more.
+            while advance < NOWHERE - 16
+                && let Some(next) = after(bits, used)
+            {
+                advance += next.advance;
+                used += next.bits;
+            }
+            Passed {
+                advance,
+                bits: used,
             }
         };
         Some(Self {
-            entries: Box::new(std::array::from_fn(entry)),
+            entries: Box::new(std::array::from_fn(together)),
+            passed: Box::new(std::array::from_fn(passed)),
             symbols,
             ends,
             of_symbols: codes.symbols.clone(),
+        })
+    }
+
+    /// The same, kept from file to file, of which most have the same codes.
+    fn kept(codes: &Codes, first: bool) -> Option<Rc<Self>> {
+        type Kept = (Codes, bool, Rc<Lookup>);
+        /// Those of luminance and colours, of two kinds of files.
+        const MOST: usize = 8;
+        thread_local! {
+            static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+        }
+        KEPT.with_borrow_mut(|kept| {
+            let found = kept
+                .iter()
+                .find(|(of, of_first, _)| of == codes && *of_first == first);
+            if let Some((.., lookup)) = found {
+                return Some(Rc::clone(lookup));
+            }
+            let lookup = Rc::new(Self::new(codes, first)?);
+            kept.truncate(MOST - 1);
+            kept.insert(0, (codes.clone(), first, Rc::clone(&lookup)));
+            Some(lookup)
         })
     }
 
@@ -109,6 +198,52 @@ impl Lookup {
             let symbol = *self.of_symbols.get(index)?;
             (code < end).then_some((symbol, length))
         })
+    }
+
+    /// Zeros before the next coefficient, and the coefficient, or the end of the block.
+    #[inline(always)]
+    fn next(&self, bits: &mut Bits) -> Option<Option<(usize, i16)>> {
+        let (symbol, length) = self.symbol(bits.bits)?;
+        bits.skip(length);
+        match symbol {
+            0 => return Some(None),
+            0xf0 => {}
+            _ if symbol & 15 == 0 => return None,
+            _ => {}
+        }
+        let value = bits.number(u32::from(symbol & 15));
+        Some(Some((usize::from(symbol >> 4), value)))
+    }
+}
+
+/// The one coefficient that some bits begin with, or the end, where this is their first symbol.
+fn single(bits: u32, symbol: u8, length: u32, first: bool) -> Entry {
+    let (run, size) = (symbol >> 4, symbol & 15);
+    let whole = length + u32::from(size);
+    let nothing = length == 0 || whole > LOOKED_UP;
+    let advance = match (first, symbol) {
+        _ if nothing => NOWHERE,
+        (true, _) => 1,
+        // The end of the block.
+        (false, 0) => END,
+        // An end in another process.
+        (false, _) if size == 0 && symbol != 0xf0 => NOWHERE,
+        (false, _) => run + 1,
+    };
+    if advance == NOWHERE {
+        return Entry {
+            values: [0; 2],
+            steps: [0; 2],
+            advance,
+            bits: 0,
+        };
+    }
+    let number = (bits >> (LOOKED_UP - whole)) & ((1 << size) - 1);
+    Entry {
+        values: [extended(number, u32::from(size)), 0],
+        steps: [run, run + 1],
+        advance,
+        bits: whole as u8,
     }
 }
 
@@ -146,12 +281,9 @@ pub(super) struct Entropy<'a> {
     codes: Vec<u8>,
     /// Bytes of it that are codes.
     length: usize,
-    /// The byte that is read next.
-    next: usize,
-    /// Bits that were read, the next one on top, and how many there are.
-    bits: u64,
-    count: u32,
-    lookups: Vec<[Lookup; 2]>,
+    bits: Bits,
+    /// For the first and the other coefficients of each component.
+    lookups: Vec<[Rc<Lookup>; 2]>,
     /// The first coefficient of the last block of every component.
     levels: Vec<i32>,
     restart: usize,
@@ -170,17 +302,15 @@ impl<'a> Entropy<'a> {
             .components
             .iter()
             .map(|component| {
-                let first = Lookup::new(&component.first_codes, true)?;
-                Some([first, Lookup::new(&component.other_codes, false)?])
+                let first = Lookup::kept(&component.first_codes, true)?;
+                Some([first, Lookup::kept(&component.other_codes, false)?])
             })
             .collect();
         let mut entropy = Self {
             rest: scan,
             codes: Vec::new(),
             length: 0,
-            next: 0,
-            bits: 0,
-            count: 0,
+            bits: Bits::default(),
             lookups: lookups?,
             levels: vec![0; header.components.len()],
             restart: header.restart,
@@ -207,7 +337,7 @@ impl<'a> Entropy<'a> {
         }
         self.length = self.codes.len();
         self.codes.resize(self.length + PADDING, 0);
-        (self.next, self.bits, self.count) = (0, 0, 0);
+        self.bits = Bits::default();
         self.levels.fill(0);
         Some(())
     }
@@ -242,32 +372,106 @@ impl<'a> Entropy<'a> {
 
     /// No codes may be left, nor may more have been read than there were.
     fn check_used(&self) -> Option<()> {
-        let read = 8 * self.next - self.count as usize;
+        let read = 8 * self.bits.next - self.bits.count as usize;
         let there = 8 * self.length;
         (read <= there && there - read < 8).then_some(())
     }
 
-    /// The coefficients of the next block, which come to zeros; answers the last place in the order of
-    /// the file at which there is one.
+    /// The coefficients of the next block, which come to zeros in a lane and are not multiplied yet;
+    /// answers whether there is only the first.
     #[inline(always)]
     pub(super) fn block(
         &mut self,
         index: usize,
-        component: &Component,
-        coefficients: &mut [i16; 64],
-    ) -> Option<usize> {
-        let [first, others] = &self.lookups[index];
-        let mut bits = Bits {
-            codes: &self.codes,
-            next: self.next,
-            bits: self.bits,
-            count: self.count,
-        };
-        bits.fill()?;
+        coefficients: &mut Coefficients,
+        lane: usize,
+    ) -> Option<bool> {
+        let mut bits = self.bits;
+        coefficients[0][lane] = self.level(index, &mut bits)?;
+        let others = &*self.lookups[index][1];
+        let (entries, codes) = (&*others.entries, &*self.codes);
+        let mut place = 1;
+        'block: while place < 64 {
+            bits.fill(codes)?;
+            for _ in 0..AT_ONCE {
+                let entry = entries[bits.looked_up()];
+                // What is not there is a zero on zeros.
+                for one in 0..2 {
+                    let place = place + usize::from(entry.steps[one]);
+                    coefficients[usize::from(ORDER[place % PLACES])][lane] = entry.values[one];
+                }
+                let next = place + usize::from(entry.advance);
+                if next < 64 {
+                    bits.skip(u32::from(entry.bits));
+                    place = next;
+                } else if let Some(end) = end(next) {
+                    bits.skip(u32::from(entry.bits));
+                    place = end;
+                    break 'block;
+                } else {
+                    bits.fill(codes)?;
+                    let Some((run, value)) = others.next(&mut bits)? else {
+                        break 'block;
+                    };
+                    place += run;
+                    if place >= 64 {
+                        return None;
+                    }
+                    coefficients[usize::from(ORDER[place])][lane] = value;
+                    place += 1;
+                    break;
+                }
+            }
+        }
+        self.bits = bits;
+        Some(place == 1)
+    }
+
+    /// Passes over the next block.
+    #[inline(always)]
+    pub(super) fn pass(&mut self, index: usize) -> Option<()> {
+        let mut bits = self.bits;
+        self.level(index, &mut bits)?;
+        let others = &*self.lookups[index][1];
+        let (all_passed, codes) = (&*others.passed, &*self.codes);
+        let mut place = 1;
+        'block: while place < 64 {
+            bits.fill(codes)?;
+            for _ in 0..AT_ONCE {
+                let passed = all_passed[bits.looked_up()];
+                let next = place + usize::from(passed.advance);
+                if next < 64 {
+                    bits.skip(u32::from(passed.bits));
+                    place = next;
+                } else if end(next).is_some() {
+                    bits.skip(u32::from(passed.bits));
+                    break 'block;
+                } else {
+                    bits.fill(codes)?;
+                    let Some((run, _)) = others.next(&mut bits)? else {
+                        break 'block;
+                    };
+                    place += run + 1;
+                    if place > 64 {
+                        return None;
+                    }
+                    break;
+                }
+            }
+        }
+        self.bits = bits;
+        Some(())
+    }
+
+    /// The first coefficient of the next block, before it is multiplied.
+    #[inline(always)]
+    fn level(&mut self, index: usize, bits: &mut Bits) -> Option<i16> {
+        let first = &self.lookups[index][0];
+        bits.fill(&self.codes)?;
         let entry = first.entries[bits.looked_up()];
         let difference = if entry.bits > 0 {
             bits.skip(u32::from(entry.bits));
-            entry.value
+            entry.values[0]
         } else {
             let (size, length) = first.symbol(bits.bits)?;
             bits.skip(length);
@@ -279,59 +483,36 @@ impl<'a> Entropy<'a> {
             return None;
         }
         self.levels[index] = level;
-        coefficients[0] = level.wrapping_mul(i32::from(component.steps[0])) as i16;
-        let (mut place, mut last) = (1, 0);
-        while place < 64 {
-            if bits.count < 32 {
-                bits.fill()?;
-            }
-            let entry = others.entries[bits.looked_up()];
-            let value = if entry.bits > 0 {
-                bits.skip(u32::from(entry.bits));
-                place += usize::from(entry.run);
-                entry.value
-            } else {
-                let (symbol, length) = others.symbol(bits.bits)?;
-                bits.skip(length);
-                match symbol {
-                    0 => break,
-                    0xf0 => {}
-                    _ if symbol & 15 == 0 => return None,
-                    _ => {}
-                }
-                place += usize::from(symbol >> 4);
-                bits.number(u32::from(symbol & 15))
-            };
-            if place >= 64 {
-                // Beyond the end, but for the sign of the end itself.
-                if entry.run != END {
-                    return None;
-                }
-                break;
-            }
-            coefficients[usize::from(ORDER[place] & 63)] =
-                i32::from(value).wrapping_mul(i32::from(component.steps[place])) as i16;
-            last = place;
-            place += 1;
-        }
-        (self.next, self.bits, self.count) = (bits.next, bits.bits, bits.count);
-        Some(last)
+        Some(level as i16)
     }
 }
 
-/// The next bits, in registers.
-struct Bits<'a> {
-    codes: &'a [u8],
+/// Where the block ends, if a lookup has led to its last place or to an end that is in it.
+#[inline(always)]
+fn end(next: usize) -> Option<usize> {
+    const END_OF_FIRST: usize = END as usize;
+    match next {
+        64 => Some(64),
+        END_OF_FIRST.. if next < END_OF_FIRST + 64 => Some(next - END_OF_FIRST),
+        _ => None,
+    }
+}
+
+/// The next bits.
+#[derive(Clone, Copy, Default)]
+struct Bits {
+    /// The byte of the codes that is read next.
     next: usize,
+    /// Bits that were read, the next one on top, and how many there are.
     bits: u64,
     count: u32,
 }
 
-impl Bits<'_> {
+impl Bits {
     /// Reads until there are at least 56 bits.
     #[inline(always)]
-    fn fill(&mut self) -> Option<()> {
-        let bytes = self.codes.get(self.next..)?.first_chunk::<8>()?;
+    fn fill(&mut self, codes: &[u8]) -> Option<()> {
+        let bytes = codes.get(self.next..)?.first_chunk::<8>()?;
         self.bits |= u64::from_be_bytes(*bytes) >> self.count;
         self.next += ((63 - self.count) >> 3) as usize;
         self.count |= 56;

@@ -1,7 +1,7 @@
 //! The segments before the scan: sizes, tables, and what is in which component.
 
 /// Codes of Huffman, and what they stand for, as a file gives them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Codes {
     /// How many codes there are of each length, from 1 bit on.
     pub(super) counts: [u8; 16],

@@ -12,6 +12,8 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::picture::Picture;
 use super::resize::Region;
 use entropy::Entropy;
@@ -56,29 +58,63 @@ impl<'a> Jpeg<'a> {
             .iter()
             .map(|component| Plane::new(header, component, region))
             .collect();
-        let mut entropy = Entropy::new(header, self.scan)?;
-        let mut coefficients = [0_i16; 64];
-        for row in 0..header.units_down {
-            for column in 0..header.units_across {
-                entropy.begin_unit()?;
-                for (index, component) in header.components.iter().enumerate() {
-                    let plane = &mut planes[index];
-                    for y in 0..component.down {
-                        for x in 0..component.across {
-                            let place = (column * component.across + x, row * component.down + y);
-                            let last = entropy.block(index, component, &mut coefficients)?;
-                            plane.take(place, &mut coefficients, last);
-                        }
-                    }
-                }
-            }
-        }
-        entropy.end()?;
+        let entropy = Entropy::new(header, self.scan)?;
+        Arch::new().dispatch(Blocks {
+            header,
+            planes: &mut planes,
+            entropy,
+        })?;
         Some(Picture {
             width: region.width,
             height: region.height,
             channels: 3,
             pixels: colour::pixels(&planes, region),
         })
+    }
+}
+
+/// All blocks, compiled for each instruction set, since some shift by a number of bits at no cost.
+struct Blocks<'a> {
+    header: &'a Header,
+    planes: &'a mut [Plane],
+    entropy: Entropy<'a>,
+}
+
+impl WithSimd for Blocks<'_> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Option<()> {
+        let Self {
+            header,
+            planes,
+            mut entropy,
+        } = self;
+        for row in 0..header.units_down {
+            for column in 0..header.units_across {
+                entropy.begin_unit()?;
+                for index in 0..planes.len() {
+                    let (plane, component) = (&mut planes[index], &header.components[index]);
+                    for y in 0..component.down {
+                        for x in 0..component.across {
+                            let (column, row) =
+                                (column * component.across + x, row * component.down + y);
+                            let Some(begin) = plane.begin(column, row) else {
+                                entropy.pass(index)?;
+                                continue;
+                            };
+                            let (coefficients, lane) = plane.next();
+                            let only_first = entropy.block(index, coefficients, lane)?;
+                            plane.take(begin, only_first);
+                        }
+                    }
+                }
+            }
+        }
+        entropy.end()?;
+        for plane in planes {
+            plane.finish();
+        }
+        Some(())
     }
 }
