@@ -270,6 +270,10 @@ struct Resampling<'a, const CHANNELS: usize, const LANES: usize> {
     down: &'a Taps,
 }
 
+#[expect(
+    clippy::needless_range_loop,
+    reason = "iterators are calls within code for one instruction set"
+)]
 impl<const CHANNELS: usize, const LANES: usize> WithSimd for Resampling<'_, CHANNELS, LANES> {
     type Output = Vec<u8>;
 
@@ -312,6 +316,10 @@ impl<const CHANNELS: usize, const LANES: usize> WithSimd for Resampling<'_, CHAN
     }
 }
 
+#[expect(
+    clippy::manual_memcpy,
+    reason = "a copy of few bytes is a call within code for one instruction set"
+)]
 impl<const CHANNELS: usize, const LANES: usize> Resampling<'_, CHANNELS, LANES> {
     /// Bytes of a narrowed row: with room for what is written beyond its last pixel.
     #[inline(always)]

@@ -80,6 +80,10 @@ struct Blocks<'a> {
     entropy: Entropy<'a>,
 }
 
+#[expect(
+    clippy::needless_range_loop,
+    reason = "iterators are calls within code for one instruction set"
+)]
 impl WithSimd for Blocks<'_> {
     type Output = Option<()>;
 

@@ -1,6 +1,11 @@
 //! Samples out of coefficients: the accurate integer transform of libjpeg (Loeffler, Ligtenberg, and
 //! Moschytz 1989), in its order of operations.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over lanes become vectors; iterators are calls within code for one instruction set"
+)]
+
 use std::num::Wrapping;
 use std::ops::Range;
 
