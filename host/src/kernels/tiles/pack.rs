@@ -87,7 +87,7 @@ fn lines_of_pairs(source: &[f32], stride: usize, lines: usize, depth: usize) -> 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn pairs_of_lines(source: &[f32], stride: usize, lines: usize, depth: usize) -> Tile {
     let mut rows = [_mm512_setzero_si512(); LINES];
-    for pair in 0..depth.div_ceil(2) {
+    for (pair, row) in rows.iter_mut().take(depth.div_ceil(2)).enumerate() {
         let number = |at: usize| {
             if at < depth {
                 load(&source[at * stride..][..lines])
@@ -96,7 +96,7 @@ fn pairs_of_lines(source: &[f32], stride: usize, lines: usize, depth: usize) -> 
             }
         };
         let both = rounded(number(2 * pair), number(2 * pair + 1));
-        rows[pair] = _mm512_permutexvar_epi16(alternating(), both);
+        *row = _mm512_permutexvar_epi16(alternating(), both);
     }
     rows
 }
