@@ -30,11 +30,9 @@ impl Products {
         place: Place,
         threads: Threads,
     ) -> Matrix<'a> {
-        let values = values.into();
-        match self {
-            Self::Float32 => Matrix::Float32(values, place),
-            Self::BFloat16 => Matrix::BFloat16(Rounded::left((&values, place), threads)),
-        }
+        self.matrix(values.into(), place, |matrix| {
+            Rounded::left(matrix, threads)
+        })
     }
 
     /// A matrix for the right side of products.
@@ -48,10 +46,21 @@ impl Products {
         place: Place,
         threads: Threads,
     ) -> Matrix<'a> {
-        let values = values.into();
+        self.matrix(values.into(), place, |matrix| {
+            Rounded::right(matrix, threads)
+        })
+    }
+
+    /// A matrix where it lies, or as `round` makes it ready.
+    fn matrix<'a>(
+        self,
+        values: Cow<'a, [f32]>,
+        place: Place,
+        round: impl FnOnce((&[f32], Place)) -> Rounded,
+    ) -> Matrix<'a> {
         match self {
             Self::Float32 => Matrix::Float32(values, place),
-            Self::BFloat16 => Matrix::BFloat16(Rounded::right((&values, place), threads)),
+            Self::BFloat16 => Matrix::BFloat16(round((&values, place))),
         }
     }
 }
