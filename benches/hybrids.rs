@@ -29,8 +29,10 @@ use incubate::allocator::LargeBlocks;
 use incubate::model::{Architecture, Network, Noise, Trained, VitConfig};
 use incubate::optimizer::{AdamWConfig, Group, Optimizer};
 use incubate::phase::Phase;
+use incubate::plugin::ModuleDepth;
 use incubate::random::Seed;
 use incubate::run::{CheckpointOrigin, FeatureKey, FeatureReader, RunFolder, RunRecord, Unit};
+use incubate::training::NetworkSize;
 use tempfile::TempDir;
 
 /// The allocator of the command.
@@ -42,8 +44,6 @@ const BATCH: usize = 64;
 const PICTURES: usize = 4 * BATCH;
 const CLASSES: usize = 10;
 const WIDTH: usize = 192;
-/// 7 x 7 patches and the class token.
-const TOKENS: usize = 50;
 const MODULES: usize = 4;
 const DEPTH: usize = 12;
 const RATES: [f64; Group::ALL.len()] = [1e-3; Group::ALL.len()];
@@ -134,36 +134,20 @@ impl Kind {
         }
     }
 
-    /// Bytes of weights, gradients and moments of what is trained, and of activations and gradients at
-    /// the peak of the backward pass, as `incubate plan` estimates them.
+    /// Bytes, as `incubate plan` estimates them.
     fn bytes(self) -> f64 {
-        let costs = architecture().costs(BATCH);
-        let (depths, module) = (self.depths(), self.module());
-        let (mut bytes, mut activations, mut peak) = (0, 0, 0);
-        for (stage, depth) in depths.iter().enumerate() {
-            let ends = [
-                (stage == 0).then_some(&costs.entry),
-                (stage == MODULES - 1).then_some(&costs.exit),
-            ];
-            for cost in costs.blocks[..*depth]
-                .iter()
-                .chain(ends.into_iter().flatten())
-            {
-                bytes += 4 * cost.parameters;
-                if module.is_none_or(|module| stage == module) {
-                    bytes += 3 * 4 * cost.parameters;
-                }
-                if stage >= module.unwrap_or(0) {
-                    activations += cost.activation_bytes;
-                }
-            }
-            if module.is_none_or(|module| stage == module) {
-                peak = activations + costs.blocks[0].activation_bytes;
-            }
-        }
-        // Through frozen blocks goes the gradient of their output alone.
-        let through = 2 * (BATCH * TOKENS * WIDTH * size_of::<f32>()) as u64;
-        (bytes + peak.max(activations + through)) as f64
+        let module = ModuleDepth {
+            target: (DEPTH / MODULES) as u32,
+            meta: 1,
+        };
+        let architecture = architecture();
+        let size = NetworkSize::new(
+            self.phase(),
+            &self.depths(),
+            &[module; MODULES],
+            &architecture.costs(BATCH),
+        );
+        size.training_bytes(architecture.between_blocks(BATCH), false, false) as f64
     }
 }
 

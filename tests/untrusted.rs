@@ -140,7 +140,8 @@ fn every_corpus_file_and_damaged_copies_of_it_are_answered() {
 #[test]
 fn the_seeds_of_the_contract_reach_the_answers_of_plugins() {
     for (path, bytes) in corpus("contract") {
-        let answer = targets::answered(&bytes).unwrap_or_else(|| panic!("{}", path.display()));
+        let answer =
+            targets::contract::answered(&bytes).unwrap_or_else(|| panic!("{}", path.display()));
         let name = path.file_name().unwrap().to_str().unwrap();
         let wanted = match name {
             "hostile-handle" => "unknown handle index 4000000000",

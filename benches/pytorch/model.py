@@ -5,7 +5,7 @@ It reads one command a line, as JSON, and answers each with one line:
 {"do": "open", "folder", "name", "precision", "trained"}: takes the network NAME (NAME.json has its
     dimensions, NAME.weights and NAME.batch are safetensors files), in place of the one before.
 {"do": "step", "calls"}: trains; seconds until the loss, the gradients, and the new weights are
-    there, and the first and the last loss.
+    there, and the first and the least loss.
 {"do": "evaluate", "calls"}: passes the batch forward without a graph; seconds, and the loss.
 {"do": "about"}: versions.
 {"do": "memory"}: the most bytes that this process had in memory, and those that it has.
@@ -99,7 +99,7 @@ class Training:
             "backward": backward / calls,
             "step": whole / calls,
             "first_loss": losses[0].item(),
-            "last_loss": losses[-1].item(),
+            "least_loss": min(loss.item() for loss in losses),
         }
 
     def evaluate(self, calls):

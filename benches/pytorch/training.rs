@@ -136,7 +136,7 @@ pub(crate) struct Step {
     pub(crate) backward: f64,
     pub(crate) step: f64,
     pub(crate) first_loss: f64,
-    pub(crate) last_loss: f64,
+    pub(crate) least_loss: f64,
 }
 
 /// Seconds of a forward pass without a graph.
@@ -207,16 +207,14 @@ impl Training {
             whole += begun.elapsed().as_secs_f64();
         }
         let calls = calls as f64;
-        let value = |loss: Option<&Tensor<1>>| -> Result<f64> {
-            let loss = loss.context("there was a step")?;
-            Ok(f64::from(loss.clone().into_scalar::<f32>()))
-        };
+        let losses = losses.into_iter().map(Tensor::into_scalar::<f32>);
+        let losses: Vec<f64> = losses.map(f64::from).collect();
         Ok(Step {
             forward: forward / calls,
             backward: backward / calls,
             step: whole / calls,
-            first_loss: value(losses.first())?,
-            last_loss: value(losses.last())?,
+            first_loss: *losses.first().context("there was a step")?,
+            least_loss: losses.into_iter().fold(f64::INFINITY, f64::min),
         })
     }
 

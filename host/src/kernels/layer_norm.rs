@@ -149,15 +149,7 @@ impl LayerNormOps for Flex {
         output
             .par_chunks_mut(rows)
             .zip(values.par_chunks(rows))
-            .for_each(|(output, input)| {
-                Arch::new().dispatch(Forward {
-                    output,
-                    input,
-                    weight,
-                    bias,
-                    epsilon: epsilon as f32,
-                });
-            });
+            .for_each(|(output, input)| normalise(output, input, (weight, bias), epsilon as f32));
         tensor(output, input.shape())
     }
 
@@ -299,16 +291,11 @@ impl<B: LayerNormOps, C: CheckpointStrategy> LayerNormOps for Autodiff<B, C> {
 pub(super) fn normalise(
     output: &mut [f32],
     input: &[f32],
-    (weight, bias): (&[f32], &[f32]),
+    parameters: (&[f32], &[f32]),
     epsilon: f32,
 ) {
-    Arch::new().dispatch(Forward {
-        output,
-        input,
-        weight,
-        bias,
-        epsilon,
-    });
+    output.copy_from_slice(input);
+    normalise_in_place(output, parameters, epsilon);
 }
 
 /// Normalises rows in place, on this thread.
@@ -317,7 +304,7 @@ pub(super) fn normalise_in_place(
     (weight, bias): (&[f32], &[f32]),
     epsilon: f32,
 ) {
-    Arch::new().dispatch(InPlace {
+    Arch::new().dispatch(Normalise {
         values,
         weight,
         bias,
@@ -354,43 +341,15 @@ fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
-/// Normalises rows.
-struct Forward<'a> {
-    output: &'a mut [f32],
-    input: &'a [f32],
-    weight: &'a [f32],
-    bias: &'a [f32],
-    epsilon: f32,
-}
-
-impl WithSimd for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let width = self.weight.len();
-        let bias = &self.bias[..width];
-        for row in 0..self.output.len() / width {
-            let input = &self.input[row * width..][..width];
-            let output = &mut self.output[row * width..][..width];
-            let (mean, reciprocal) = moments(input, self.epsilon);
-            for at in 0..width {
-                let normal = (input[at] - mean) * reciprocal;
-                output[at] = normal.mul_add(self.weight[at], bias[at]);
-            }
-        }
-    }
-}
-
 /// Normalises rows where they are.
-struct InPlace<'a> {
+struct Normalise<'a> {
     values: &'a mut [f32],
     weight: &'a [f32],
     bias: &'a [f32],
     epsilon: f32,
 }
 
-impl WithSimd for InPlace<'_> {
+impl WithSimd for Normalise<'_> {
     type Output = ();
 
     #[inline(always)]

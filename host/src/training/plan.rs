@@ -5,19 +5,16 @@ use serde::Serialize;
 use super::cost::{EqualCompute, depths, trained};
 use super::division::{Division, divide};
 use super::features::{FrozenFeatures, KeptFeatures};
+use super::memory::NetworkSize;
 use super::ratio::Ratios;
 use super::start::StartFile;
 use super::{Prepared, TrainError, rates, weights};
 use crate::device::Chosen;
 use crate::event::Replacement;
 use crate::experiment::Experiment;
-use crate::model::{Costs, Trained};
 use crate::phase::Phase;
 use crate::plugin::ModuleDepth;
 use crate::run::Unit;
-
-/// Bytes of a number in float32.
-const FLOAT: u64 = 4;
 
 /// A network and what one picture costs in it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -123,18 +120,8 @@ impl Plan {
                 let config = experiment.phase(phase);
                 let part = config.batch / config.accumulation;
                 let architecture = experiment.architecture(phase);
-                let costs = architecture.costs(part);
                 let stages = depths(phase, &division, experiment);
-                let size = Size::new(phase, &stages, &division, &costs);
-                let between = architecture.between_blocks(part);
-                let activations = if config.checkpoint_activations {
-                    size.blocks_kept * between + size.largest_block + size.largest_trained
-                } else {
-                    // A frozen block passes the gradient of its output on, and is done.
-                    size.activation_peak
-                        .max(size.activation_bytes + 2 * between)
-                };
-                let average = u64::from(config.ema > 0.0);
+                let size = NetworkSize::new(phase, &stages, &division, &architecture.costs(part));
                 PlannedUnit {
                     unit: phase.to_string(),
                     depths: stages,
@@ -148,8 +135,11 @@ impl Plan {
                     epochs: cost.epochs,
                     updates: cost.updates(),
                     total_macs: cost.total(),
-                    memory_bytes: FLOAT * (size.parameters + (3 + average) * size.trained)
-                        + activations,
+                    memory_bytes: size.training_bytes(
+                        architecture.between_blocks(part),
+                        config.checkpoint_activations,
+                        config.ema > 0.0,
+                    ),
                 }
             })
             .collect();
@@ -197,81 +187,9 @@ fn network(
     let forward_macs = architecture.training_macs(&depths, trained(phase)).forward;
     PlannedNetwork {
         name: name.to_owned(),
-        parameters: Size::new(phase, &depths, division, &architecture.costs(1)).parameters,
+        parameters: NetworkSize::new(phase, &depths, division, &architecture.costs(1)).parameters,
         forward_macs,
         published_macs: forward_macs + architecture.normalisation_macs(&depths),
         depths,
-    }
-}
-
-/// How large the network of a phase is.
-struct Size {
-    parameters: u64,
-    trained: u64,
-    activation_bytes: u64,
-    /// Blocks whose activations the backward pass needs.
-    blocks_kept: u64,
-    /// The activations of the largest of them, in bytes.
-    largest_block: u64,
-    /// Those of the largest that is trained.
-    largest_trained: u64,
-    /// Activations and gradients while the last block that is trained is gone back through: all before
-    /// it is still there, and its gradients are as large as its activations, for those of its weights are
-    /// computed from them.
-    activation_peak: u64,
-}
-
-impl Size {
-    /// Adds up the blocks of every stage. The frozen stages before the trained one keep no
-    /// activations.
-    fn new(phase: Phase, stages: &[usize], division: &[ModuleDepth], costs: &Costs) -> Self {
-        let mut size = Self {
-            parameters: 0,
-            trained: 0,
-            activation_bytes: 0,
-            blocks_kept: 0,
-            largest_block: 0,
-            largest_trained: 0,
-            activation_peak: 0,
-        };
-        let trains = |stage: usize| match trained(phase) {
-            Trained::All => true,
-            Trained::Module(index) => index == stage,
-        };
-        let first_kept = phase.module().unwrap_or(0);
-        let last = stages.len() - 1;
-        let mut block = 0;
-        for (stage, depth) in stages.iter().enumerate() {
-            // All blocks of the target's slice cost the same or more than the meta blocks that
-            // stand for them: a meta stage takes the first blocks of its slice.
-            let blocks = costs.blocks[block..block + depth].iter();
-            if stage >= first_kept {
-                size.blocks_kept += *depth as u64;
-                let largest = blocks.clone().map(|cost| cost.activation_bytes).max();
-                let largest = largest.unwrap_or_default();
-                size.largest_block = size.largest_block.max(largest);
-                if trains(stage) {
-                    size.largest_trained = size.largest_trained.max(largest);
-                }
-            }
-            let ends = [
-                (stage == 0).then_some(&costs.entry),
-                (stage == last).then_some(&costs.exit),
-            ];
-            for cost in blocks.chain(ends.into_iter().flatten()) {
-                size.parameters += cost.parameters;
-                if trains(stage) {
-                    size.trained += cost.parameters;
-                }
-                if stage >= first_kept {
-                    size.activation_bytes += cost.activation_bytes;
-                }
-            }
-            if trains(stage) {
-                size.activation_peak = size.activation_bytes + size.largest_trained;
-            }
-            block += division[stage].target as usize;
-        }
-        size
     }
 }
