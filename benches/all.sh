@@ -23,9 +23,12 @@ program=${CARGO_TARGET_DIR:-target}/release/incubate
 
 # Where and of what the figures are.
 machine() {
+    local changed=
+    # What was measured before in the same run is no other program.
+    git diff --quiet HEAD -- . ':!benches/results' || changed=-dirty
     printf 'Made by `bash benches/all.sh PYTHON %s` on %s, %s cores, load %s; commit %s.\n\n' "$1" \
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" \
-        "$(cut -d' ' -f1 /proc/loadavg)" "$(git describe --always --dirty --abbrev=12)"
+        "$(cut -d' ' -f1 /proc/loadavg)" "$(git rev-parse --short=12 HEAD)$changed"
 }
 
 compared() {

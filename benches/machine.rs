@@ -95,12 +95,22 @@ impl Machine {
 }
 
 fn commit() -> Result<String> {
-    let output = Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR")])
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
-        .output()
-        .context("git says which commit this is")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let git = |arguments: &[&str]| {
+        Command::new("git")
+            .args(["-C", env!("CARGO_MANIFEST_DIR")])
+            .args(arguments)
+            .output()
+            .context("git says which commit this is")
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    // What was measured before in the same run is no other program.
+    let same = git(&["diff", "--quiet", "HEAD", "--", ".", ":!benches/results"])?;
+    let head = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+    Ok(if same.status.success() {
+        head
+    } else {
+        format!("{head}-dirty")
+    })
 }
 
 /// What Linux says of this process's memory, in bytes.
