@@ -21,8 +21,9 @@ pub enum Precision {
     /// each pass, and gradients arrive at them in float32.
     ///
     /// On the CPU what is multiplied is rounded, and nothing else: sums, results, and the activation between
-    /// the perceptron's maps are float32. On a GPU, and on the CPU in the attention of a block with
-    /// attention dropout, results are rounded, too, and on a GPU so is that activation.
+    /// the perceptron's maps are float32. (In the attention of a block with attention dropout, operands of
+    /// the forward pass and their gradients are rounded.) On a GPU results and that activation are rounded,
+    /// too.
     BFloat16,
 }
 

@@ -223,11 +223,10 @@ impl Attention {
         dropout: Option<&Dropout>,
         precision: Precision,
     ) -> Tensor<3> {
-        let whole = computed_here(&joint);
+        let here = computed_here(&joint);
         let [batch, tokens, width] = joint.dims();
         let (width, head_width) = (width / 3, width / 3 / self.heads);
-        let parts = precision
-            .cast(joint)
+        let parts = operand(joint, precision, here)
             .reshape([batch, tokens, 3, self.heads, head_width])
             .permute([2, 0, 3, 1, 4]);
         let part = |index: usize| -> Tensor<4> {
@@ -243,11 +242,16 @@ impl Attention {
         if let Some(dropout) = dropout {
             shares = dropout.apply(shares, "attention");
         }
-        let mixed = precision.cast(shares).matmul(value);
-        let joined = mixed.swap_dims(1, 2).reshape([batch, tokens, width]);
-        // What kernels of the CPU go on with is float32.
-        if whole { float32(joined) } else { joined }
+        let mixed = operand(shares, precision, here).matmul(value);
+        mixed.swap_dims(1, 2).reshape([batch, tokens, width])
     }
+}
+
+/// What is multiplied: in the type of the precision, or on the CPU rounded to it, for the backend there
+/// multiplies float32 faster than any other type, and its kernels go on with that.
+fn operand<const D: usize>(tensor: Tensor<D>, precision: Precision, here: bool) -> Tensor<D> {
+    let cast = precision.cast(tensor);
+    if here { float32(cast) } else { cast }
 }
 
 /// Two linear maps with the exact Gaussian error linear unit between them.
