@@ -11,7 +11,6 @@ use crate::data::{Augmentation, DataConfig};
 use crate::model::{Architecture, NoiseRates, Numerics, Precision};
 use crate::phase::Phase;
 use crate::plugin::{Grants, LimitsConfig, SettingValue};
-use crate::run::Unit;
 
 /// A whole experiment; every value is in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,14 +65,6 @@ impl Experiment {
         match self.phase(phase).image_size {
             Some(size) => self.model.for_pictures(size),
             None => self.model.clone(),
-        }
-    }
-
-    /// The target network for the pictures of the network that a unit writes.
-    pub fn written_by(&self, unit: Unit) -> Architecture {
-        match unit {
-            Unit::Train(phase) => self.architecture(phase),
-            Unit::Assemble => self.model.clone(),
         }
     }
 }

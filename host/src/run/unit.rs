@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::experiment::{Experiment, Teacher};
+use crate::model::Architecture;
 use crate::phase::Phase;
 
 /// A piece of work that is done once, alone, in any process on the run folder.
@@ -33,6 +34,14 @@ impl Unit {
         match self {
             Self::Train(phase) => phase,
             Self::Assemble => Phase::FineTune,
+        }
+    }
+
+    /// The target network for the pictures of the network that the unit writes.
+    pub fn architecture(self, experiment: &Experiment) -> Architecture {
+        match self {
+            Self::Train(phase) => experiment.architecture(phase),
+            Self::Assemble => experiment.model.clone(),
         }
     }
 

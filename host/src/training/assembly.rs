@@ -74,8 +74,8 @@ impl Assembly<'_> {
             }
             Phase::FineTune => {
                 let mut built = self.trained(Unit::Assemble, &phase.to_string())?;
-                let before = self.experiment.written_by(Unit::Assemble).input()[1];
-                let size = self.experiment.written_by(unit).input()[1];
+                let before = Unit::Assemble.architecture(self.experiment).input()[1];
+                let size = unit.architecture(self.experiment).input()[1];
                 if before != size {
                     built.network = built.network.for_pictures(size);
                     built.notes.push(resized(before, size));
@@ -179,7 +179,7 @@ impl Assembly<'_> {
 
     /// The network that a unit writes, with random weights.
     fn random(&self, unit: Unit) -> Result<Network, TrainError> {
-        self.drawn(unit.phase(), &self.experiment.written_by(unit))
+        self.drawn(unit.phase(), &unit.architecture(self.experiment))
     }
 
     /// A network with the depths and the random weights of a phase.

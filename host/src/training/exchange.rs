@@ -142,7 +142,7 @@ pub fn check_weights(parcel: &Parcel) -> Result<(), ExchangeError> {
         return Err(ExchangeError::TooDeep { unit, depth });
     }
     let phase = parcel.unit.phase();
-    let model = parcel.experiment.written_by(parcel.unit);
+    let model = parcel.unit.architecture(&parcel.experiment);
     let depths = depths(phase, &parcel.record.division, &parcel.experiment);
     let seed = Seed(parcel.experiment.seed);
     let device = Device::flex();

@@ -459,7 +459,7 @@ impl Runner {
 
     /// Height and width of the pictures of a unit's network.
     fn picture_size(&self, unit: Unit) -> usize {
-        self.prepared.experiment().written_by(unit).input()[1]
+        unit.architecture(self.prepared.experiment()).input()[1]
     }
 
     /// What the network of a unit says about the validation pictures, in batches as while training.

@@ -217,7 +217,7 @@ impl Runner {
     fn whole(&self, unit: Unit, checkpoint: &Checkpoint) -> Result<Network, ImportError> {
         let experiment = self.prepared.experiment();
         let depths = depths(unit.phase(), &self.division, experiment);
-        let model = experiment.written_by(unit);
+        let model = unit.architecture(experiment);
         Ok(checkpoint.network(&model, &depths, &self.device.device)?)
     }
 

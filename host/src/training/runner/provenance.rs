@@ -96,7 +96,7 @@ impl Runner {
             ("incubate.division".to_owned(), json(&self.division)),
             (
                 "incubate.model".to_owned(),
-                json(&self.prepared.experiment().written_by(unit)),
+                json(&unit.architecture(self.prepared.experiment())),
             ),
             ("incubate.depths".to_owned(), json(&network.depths())),
             ("incubate.built_from".to_owned(), json(&result.built_from)),
