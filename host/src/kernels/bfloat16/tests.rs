@@ -140,22 +140,17 @@ fn lines_from_the_middle_give_the_same() {
         // The crate that multiplies float32 adds up in another order where there are few rows.
         let tiles = matches!(left.form, Form::Tiles(_));
         let whole = new(None, &left, &right, Threads::This);
-        for (first, rows) in [(0, 1), (16, 17), (48, 33), (112, 18), (64, 66)] {
-            let mut part = vec![0.0; rows * 90];
-            let to = Place::new(0, rows, 90, 90);
-            let from = (&left, first);
-            write(
-                (part.as_mut_slice(), to),
-                Start::Zero,
-                from,
-                &right,
-                Threads::This,
-            );
-            let expected = &whole[first * 90..][..rows * 90];
-            if tiles {
-                assert_eq!(part, expected);
+        for (first, rows) in [(0, 1), (16, 17), (48, 33), (112, 18), (48, 82)] {
+            for threads in [Threads::This, Threads::Pool] {
+                let mut part = vec![0.0; rows * 90];
+                let to = (part.as_mut_slice(), Place::new(0, rows, 90, 90));
+                write(to, Start::Zero, (&left, first), &right, threads);
+                let expected = &whole[first * 90..][..rows * 90];
+                if tiles {
+                    assert_eq!(part, expected);
+                }
+                assert_close(&part, expected, 1e-5);
             }
-            assert_close(&part, expected, 1e-5);
         }
     }
 }
