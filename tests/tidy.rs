@@ -317,3 +317,17 @@ fn unit_tests_may_write_files() {
     assert!(violations("host/src/data/loader/tests.rs", text).is_empty());
     assert!(!violations("host/src/data/loader.rs", text).is_empty());
 }
+
+#[test]
+fn only_its_own_feature_turns_on_kernels_that_crash_software_adapters() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = fs::read_to_string(path).expect("the manifest");
+    let lines = manifest.lines().filter(|line| !line.starts_with('#'));
+    let found: Vec<_> = lines.filter(|line| line.contains("vulkan")).collect();
+    assert_eq!(
+        found,
+        [r#"vulkan = ["wgpu", "burn/vulkan"]"#],
+        "Cargo.toml: burn's `vulkan` compiles kernels to SPIR-V, on which Mesa's software driver \
+         ends the process (see host/src/device/gpu.rs, which refuses it for the feature `vulkan`)"
+    );
+}

@@ -17,13 +17,17 @@ use serde_json::Value;
 
 use super::HOST;
 
+const CONTEXT: Context = Context {
+    seed: Seed(1),
+    phase: Phase::Module(1),
+};
+
 thread_local! {
     static LOADED: RefCell<BTreeMap<String, Option<Plugin>>> = RefCell::default();
 }
 
-/// JSON that says which plugin is asked, with which settings, state, and
-/// arguments. Whatever those are and whatever the plugin answers, what leaves the boundary is a
-/// partition, a rate, a scalar, or an error.
+/// JSON that says which plugin is asked, with which settings, state, and arguments. Whatever those are
+/// and whatever the plugin answers, what leaves the boundary is a partition, a rate, a scalar, or an error.
 pub fn contract(bytes: &[u8]) {
     let _ = answered(bytes);
 }
@@ -91,6 +95,15 @@ fn numbers(value: &Value) -> Vec<f64> {
         .unwrap_or_default()
 }
 
+/// The state that a plugin is to go on with, if there is one.
+fn state(asked: &Value) -> Option<Vec<u8>> {
+    let state: Vec<u8> = numbers(&asked["state"])
+        .into_iter()
+        .map(|byte| byte as u8)
+        .collect();
+    (!state.is_empty()).then_some(state)
+}
+
 fn divide(
     plugin: &Plugin,
     given: &BTreeMap<String, SettingValue>,
@@ -131,17 +144,9 @@ fn rates(
     given: &BTreeMap<String, SettingValue>,
     asked: &Value,
 ) -> Result<(), PluginError> {
-    let context = Context {
-        seed: Seed(1),
-        phase: Phase::Module(1),
-    };
     let settings = plugin.settings(given)?;
-    let mut schedule = Schedule::new(plugin, &settings, context)?;
-    let state: Vec<u8> = numbers(&asked["state"])
-        .iter()
-        .map(|byte| *byte as u8)
-        .collect();
-    if !state.is_empty() {
+    let mut schedule = Schedule::new(plugin, &settings, CONTEXT)?;
+    if let Some(state) = state(asked) {
         schedule.restore(&state)?;
     }
     let updates = asked["updates"].as_u64().unwrap_or(100);
@@ -163,7 +168,7 @@ fn rates(
     }
     // What was saved gives the same future.
     let saved = schedule.save()?;
-    let mut again = Schedule::new(plugin, &settings, context)?;
+    let mut again = Schedule::new(plugin, &settings, CONTEXT)?;
     again.restore(&saved)?;
     assert_eq!(again.save()?, saved);
     Ok(())
@@ -174,14 +179,8 @@ fn loss(
     given: &BTreeMap<String, SettingValue>,
     asked: &Value,
 ) -> Result<(), PluginError> {
-    let context = Context {
-        seed: Seed(1),
-        phase: Phase::Module(1),
-    };
-    let mut hook = LossHook::new(plugin, &plugin.settings(given)?, context)?;
-    let state = numbers(&asked["state"]);
-    if !state.is_empty() {
-        let state: Vec<u8> = state.iter().map(|byte| *byte as u8).collect();
+    let mut hook = LossHook::new(plugin, &plugin.settings(given)?, CONTEXT)?;
+    if let Some(state) = state(asked) {
         hook.restore(&state)?;
     }
     let classes = asked["classes"].as_u64().unwrap_or(3).clamp(1, 16) as usize;

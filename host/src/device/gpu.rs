@@ -12,6 +12,9 @@ use burn_cubecl::cubecl::wgpu::{AutoGraphicsApi, wgpu};
 use super::adapter::{Adapter, AdapterKind, Interface};
 use super::{traffic, tuning};
 
+/// Whether kernels for Vulkan are SPIR-V in this build, and not WGSL.
+const SPIR_V: bool = cfg!(feature = "vulkan");
+
 /// The adapters that an interface reaches, in the order of their enumeration.
 pub(super) fn list_of(interface: Interface) -> Vec<Adapter> {
     match interface {
@@ -79,7 +82,7 @@ fn adapters_of(api: wgpu::Backend) -> Vec<Adapter> {
     let mut software_seen = false;
     let described = adapters.iter().enumerate().map(|(index, adapter)| {
         let mut adapter = describe(index, adapter.get_info());
-        adapter.fault = fault(&adapter, software_seen);
+        adapter.fault = fault(&adapter, software_seen, SPIR_V);
         software_seen |= adapter.kind == AdapterKind::Software;
         adapter
     });
@@ -90,10 +93,10 @@ fn adapters_of(api: wgpu::Backend) -> Vec<Adapter> {
 ///
 /// Seen: with WGSL kernels Mesa's llvmpipe trains rightly through Vulkan and through OpenGL. With the
 /// SPIR-V kernels of the feature `vulkan` it ends the process by a segmentation fault.
-fn fault(adapter: &Adapter, software_seen: bool) -> Option<&'static str> {
+fn fault(adapter: &Adapter, software_seen: bool, spir_v: bool) -> Option<&'static str> {
     match adapter.kind {
         AdapterKind::Other => Some("its driver does not say what it is"),
-        AdapterKind::Software if cfg!(feature = "vulkan") => {
+        AdapterKind::Software if spir_v => {
             Some("software drivers crash on the kernels of a build with the feature vulkan")
         }
         AdapterKind::Software if adapter.name.contains("SwiftShader") => {
@@ -197,15 +200,16 @@ mod tests {
         };
         let llvmpipe = adapter("llvmpipe (LLVM 15.0.6, 256 bits)", AdapterKind::Software);
         let swiftshader = adapter("SwiftShader Device (Subzero)", AdapterKind::Software);
-        assert_eq!(
-            fault(&adapter("NVIDIA L4", AdapterKind::Discrete), true),
-            None
-        );
-        // In a build with SPIR-V kernels it is the process that fails.
-        assert_eq!(fault(&llvmpipe, false).is_some(), cfg!(feature = "vulkan"));
-        assert!(fault(&llvmpipe, true).is_some());
-        assert!(fault(&swiftshader, false).is_some());
-        assert!(fault(&adapter("virgl", AdapterKind::Other), false).is_some());
+        let card = adapter("NVIDIA L4", AdapterKind::Discrete);
+        assert_eq!(fault(&card, true, false), None);
+        assert_eq!(fault(&card, false, true), None);
+        assert_eq!(fault(&llvmpipe, false, false), None);
+        assert!(fault(&llvmpipe, true, false).is_some());
+        assert!(fault(&swiftshader, false, false).is_some());
+        for software in [llvmpipe, swiftshader] {
+            assert!(fault(&software, false, true).is_some());
+        }
+        assert!(fault(&adapter("virgl", AdapterKind::Other), false, false).is_some());
     }
 
     #[test]
